@@ -1,0 +1,57 @@
+"""framebuf.toml as typed, checked structs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from framebuf.config import checks, file
+from framebuf.config.file import Loaded
+from framebuf.config.tables import (
+    DEFAULT_PATH,
+    Camera,
+    Config,
+    Model,
+    Mqtt,
+    Node,
+    TriggerDefaults,
+    schema,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = [
+    "DEFAULT_PATH",
+    "Camera",
+    "Config",
+    "Loaded",
+    "Model",
+    "Mqtt",
+    "Node",
+    "TriggerDefaults",
+    "load",
+    "parse",
+    "schema",
+]
+
+
+def load(path: Path) -> Loaded:
+    """Read and check a configuration file. Relative paths in it start at its folder.
+
+    Raises:
+        ConfigError: it cannot be read, or anything in it is wrong.
+    """
+    loaded = file.read(path)
+    checks.check(loaded)
+    return loaded
+
+
+def parse(text: str, name: str, folder: Path) -> Loaded:
+    """As `load`, from a text that stands in the file `name`.
+
+    Raises:
+        ConfigError: anything in it is wrong.
+    """
+    loaded = file.parse(text, name, folder)
+    checks.check(loaded)
+    return loaded

@@ -1,0 +1,103 @@
+"""What the types of framebuf.toml cannot say: how its keys fit together."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+from framebuf.config.tables import RESERVED_NAMES, Camera, Model
+
+if TYPE_CHECKING:
+    from framebuf.config.file import Loaded
+    from framebuf.errors import ConfigError
+
+
+def check(loaded: Loaded) -> None:
+    """Check what concerns several keys.
+
+    Raises:
+        ConfigError: the first thing that is wrong.
+    """
+    config = loaded.config
+    for table, entries in (("camera", config.camera), ("model", config.model)):
+        names = [entry.name for entry in entries]
+        for at, name in enumerate(names):
+            if name in names[:at]:
+                raise loaded.error(
+                    f"{table}[{at}].name", f"a second {table} named {name}", "give it another name"
+                )
+    for at, camera in enumerate(config.camera):
+        _check_camera(loaded, f"camera[{at}]", camera)
+    for at, model in enumerate(config.model):
+        _check_model(loaded, f"model[{at}]", model)
+    if config.mqtt.response_prefix:
+        raise _later(loaded, "mqtt.response_prefix")
+    if config.mqtt.last_image:
+        raise _later(loaded, "mqtt.last_image")
+    if (config.mqtt.cert_file is None) != (config.mqtt.key_file is None):
+        raise loaded.error("mqtt", "cert_file and key_file go together", "give both or neither")
+
+
+def _check_camera(loaded: Loaded, key: str, camera: Camera) -> None:
+    models = [model.name for model in loaded.config.model]
+    if camera.name in RESERVED_NAMES:
+        raise loaded.error(f"{key}.name", f"{camera.name} is a topic of the node", "rename it")
+    for name in camera.models:
+        if name not in models:
+            near = difflib.get_close_matches(name, models, n=1, cutoff=0.5)
+            remedy = f"did you mean {near[0]}?" if near else f"add a [[model]] named {name}"
+            raise loaded.error(f"{key}.models", f"there is no model {name}", remedy)
+    if len(camera.models) > 1:
+        raise _later(loaded, f"{key}.models", "a second model in a row")
+    if camera.store == "encoded":
+        raise _later(loaded, f"{key}.store", 'store = "encoded"')
+    if camera.roi is not None:
+        raise _later(loaded, f"{key}.roi")
+    if camera.buffer.is_zero:
+        raise loaded.error(f"{key}.buffer", "holds nothing", "give a duration or frames above 0")
+    if camera.stale_after and camera.fps and camera.stale_ns < 2 * 10**9 / camera.fps:
+        raise loaded.error(
+            f"{key}.stale_after",
+            f"{camera.stale_after} is shorter than two frames at {camera.fps:g} fps",
+            "make it longer, or leave it out",
+        )
+    _check_trigger(loaded, key, camera)
+
+
+def _check_trigger(loaded: Loaded, key: str, camera: Camera) -> None:
+    trigger = camera.trigger
+    for name, duration in (("max_age", trigger.max_age), ("deadline", trigger.deadline)):
+        if not duration.ns:
+            raise loaded.error(f"{key}.trigger.{name}", "is zero", "give a duration above 0")
+    before, buffer = trigger.before, camera.buffer
+    if before and (before.frames is None) == (buffer.frames is None):
+        asked, held = before.frames or before.ns, buffer.frames or buffer.ns
+        if asked > held:
+            raise loaded.error(
+                f"{key}.trigger.before",
+                f"{before} is more than the buffer of {buffer}",
+                "shorten it, or make buffer longer",
+            )
+    if trigger.after.ns > trigger.deadline.ns:
+        raise loaded.error(
+            f"{key}.trigger.after",
+            f"{trigger.after} reaches past the deadline of {trigger.deadline}",
+            "shorten it, or make deadline longer",
+        )
+
+
+def _check_model(loaded: Loaded, key: str, model: Model) -> None:
+    if model.task == "detect" and model.decoder is None:
+        raise loaded.error(f"{key}.decoder", "is missing", 'add decoder = "nanodet"')
+    if model.decoder in ("yolov5", "yolov8"):
+        raise _later(loaded, f"{key}.decoder", f"decoder {model.decoder}")
+    if model.only is not None:
+        raise _later(loaded, f"{key}.only")
+    if (model.mean is None) != (model.std is None):
+        raise loaded.error(key, "mean and std go together", "give both or neither")
+    if model.std and 0.0 in model.std:
+        raise loaded.error(f"{key}.std", "contains 0", "pixels are divided by it: give it above 0")
+
+
+def _later(loaded: Loaded, key: str, what: str = "it") -> ConfigError:
+    return loaded.error(key, f"{what} is not in this version", "leave it out")

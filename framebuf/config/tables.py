@@ -1,0 +1,135 @@
+"""The tables of framebuf.toml, typed. etc/framebuf.toml explains every key."""
+
+from __future__ import annotations
+
+import re
+import socket
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from framebuf.units import DURATION_SCHEMA, SIZE_SCHEMA, SPAN_SCHEMA, Duration, Size, Span
+
+DEFAULT_PATH = Path("/etc/framebuf/framebuf.toml")
+RESERVED_NAMES = ("status", "info", "stats", "trigger")
+"""Topics of the node itself; no camera may have their names."""
+
+Name = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9._-]{1,64}\Z")]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Fraction = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+
+
+def _host_name() -> str:
+    return re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:64] or "framebuf"
+
+
+def _default(value: Any) -> Any:
+    """A default of a type that msgspec's JSON Schema cannot write down."""
+    return msgspec.field(default_factory=lambda: value)
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class Node(Table, frozen=True, kw_only=True):
+    name: Name = msgspec.field(default_factory=_host_name)
+    ring_dir: str = ""
+    """Empty: /dev/shm/framebuf-<name>."""
+    state_dir: str = "/var/lib/framebuf"
+    max_pending: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 32
+    remember: Duration = _default(Duration.of_seconds(3600))
+
+
+class Mqtt(Table, frozen=True, kw_only=True):
+    host: str = "localhost"
+    port: Port = 1883
+    base: Annotated[str, msgspec.Meta(pattern=r"\A[^+#/\x00]+(/[^+#/\x00]+)*\Z")] = "framebuf"
+    username: str | None = None
+    password_file: str | None = None
+    response_prefix: tuple[str, ...] = ()
+    last_image: bool = False
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    transport: Literal["tcp", "websockets"] = "tcp"
+
+
+class TriggerDefaults(Table, frozen=True, kw_only=True):
+    mode: Literal["drain", "window"] = "drain"
+    before: Span | None = None
+    """None: the whole history."""
+    after: Span = _default(Span())
+    max_frames: Positive = 300
+    max_age: Duration = _default(Duration.of_seconds(5))
+    deadline: Duration = _default(Duration.of_seconds(30))
+
+
+class Camera(Table, frozen=True, kw_only=True):
+    name: Name
+    source: Annotated[str, msgspec.Meta(min_length=1)]
+    size: tuple[Positive, Positive] | None = None
+    """Width, height."""
+    fps: Annotated[float, msgspec.Meta(gt=0, le=1000)] | None = None
+    buffer: Span = _default(Span(ns=10 * 10**9))
+    memory: Size = _default(Size(512 * 2**20))
+    store: Literal["raw", "encoded"] = "raw"
+    roi: tuple[int, int, int, int] | None = None
+    models: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    stale_after: Duration | None = None
+    """None: 2 s, or three frames where `fps` makes them longer."""
+    trigger: TriggerDefaults = _default(TriggerDefaults())
+
+    @property
+    def stale_ns(self) -> int:
+        """No newer frame for this many nanoseconds: offline."""
+        if self.stale_after is not None:
+            return self.stale_after.ns
+        return max(2 * 10**9, round(3e9 / self.fps) if self.fps else 0)
+
+
+class Model(Table, frozen=True, kw_only=True):
+    name: Name
+    path: str
+    platform: Annotated[
+        str, msgspec.Meta(pattern=r"\A(auto|cpu|(sim:)?rk(3562|3566|3568|3576|3582|3588))\Z")
+    ] = "auto"
+    task: Literal["classify", "detect", "embed", "raw"]
+    decoder: Literal["nanodet", "yolov5", "yolov8"] | None = None
+    labels: str | None = None
+    threshold: Fraction = 0.40
+    iou: Fraction = 0.50
+    resize: Literal["letterbox", "stretch", "center-crop"] | None = None
+    """None: center-crop to classify and embed, else letterbox."""
+    channels: Literal["rgb", "bgr"] = "rgb"
+    batch_sizes: Annotated[tuple[Positive, ...], msgspec.Meta(min_length=1)] | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+    layout: Literal["nchw", "nhwc"] | None = None
+    runtimes: Annotated[int, msgspec.Meta(ge=1, le=64)] | None = None
+    parity: Literal["refuse", "warn", "off"] = "refuse"
+    only: tuple[str, ...] | None = None
+    max_crops: Positive = 20
+
+
+class Config(Table, frozen=True, kw_only=True):
+    node: Node = msgspec.field(default_factory=Node)
+    mqtt: Mqtt = _default(Mqtt())
+    camera: Annotated[tuple[Camera, ...], msgspec.Meta(min_length=1)]
+    model: Annotated[tuple[Model, ...], msgspec.Meta(min_length=1)]
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of framebuf.toml."""
+    return msgspec.json.schema(Config, schema_hook=_schema)
+
+
+def _schema(kind: type) -> dict[str, Any]:
+    schemas: dict[type, dict[str, Any]] = {
+        Duration: DURATION_SCHEMA,
+        Span: SPAN_SCHEMA,
+        Size: SIZE_SCHEMA,
+    }
+    return schemas[kind]

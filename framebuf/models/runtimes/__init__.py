@@ -1,0 +1,65 @@
+"""One seam to the accelerators: a loaded model context, and how to open one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from framebuf.errors import ModelError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from framebuf.models.tensor import TensorSpec
+
+Outputs = tuple["NDArray[np.float32]", ...]
+
+
+class Runtime(Protocol):
+    """One loaded model context. Belongs to one thread at a time."""
+
+    @property
+    def input(self) -> TensorSpec:
+        """The picture that goes in; its batch axis is None where any number goes."""
+        ...
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]: ...
+
+    def infer(self, tensor: NDArray[np.generic]) -> Outputs:
+        """Run once: (batch, …) of the input's dtype to (batch, …) float32, one per output.
+
+        The arrays are the caller's until its next call.
+
+        Raises:
+            InferenceError: the accelerator failed the call.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free the accelerator. Safe to call twice."""
+        ...
+
+
+def open_runtime(
+    path: Path, platform: str, *, threads: int, layout: Literal["nchw", "nhwc"] | None = None
+) -> Runtime:
+    """Load a model file on `platform` (`cpu`; `threads` are its share of the processor).
+
+    Raises:
+        ModelError: the file is missing or broken, or nothing here runs it.
+    """
+    if platform == "cpu":
+        from framebuf.models.runtimes.onnx import OnnxRuntime  # noqa: PLC0415 - costs 50 MB
+
+        return OnnxRuntime.open(path, threads=threads, layout=layout)
+    raise ModelError(f"{path}: this version has no runtime for {platform}; use an .onnx on cpu")
+
+
+def platform_of(path: Path, configured: str) -> str:
+    """What `auto` means for a model file."""
+    if configured != "auto":
+        return configured
+    return "cpu" if path.suffix == ".onnx" else "rknn"
