@@ -1,0 +1,186 @@
+"""Frames in, per-frame outputs out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from framebuf.errors import InferenceError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from framebuf.models.prepare import Placement, Preparer
+    from framebuf.models.runtimes import Outputs
+    from framebuf.models.tensor import TensorSpec
+
+
+class Batch:
+    """The slots of one tensor: add frames, run the tensor, finish, read each frame's outputs.
+
+    Belongs to one thread at a time, and so do all batches that share its memory.
+    """
+
+    def __init__(
+        self,
+        spec: TensorSpec,
+        size: int,
+        preparer: Preparer,
+        memory: NDArray[Any] | None = None,
+    ) -> None:
+        """`memory` is (size or more, …) of the input's dtype; its content does not matter.
+
+        Raises:
+            ValueError: `size` is below 1, or `memory` has another shape.
+            TypeError: `memory` has another dtype.
+        """
+        if size < 1:
+            raise ValueError(f"expected a batch of 1 or more, got {size}")
+        shape = spec.rows(size)
+        if memory is None:
+            memory = np.zeros(shape, spec.dtype)
+        if memory.shape[1:] != shape[1:] or memory.shape[0] < size:
+            raise ValueError(f"expected memory of {shape} or more rows, got {memory.shape}")
+        if memory.dtype != spec.dtype:
+            raise TypeError(f"expected memory of {spec.dtype}, got {memory.dtype}")
+        self.spec = spec
+        self.size = size
+        self._preparer = preparer
+        self._memory: NDArray[Any] | None = memory
+        self._placements: list[Placement | None] = [None] * size
+        self._outputs: Outputs | None = None
+        # shared by all batches on this memory: which of them holds frames in it
+        self._holder: list[Batch | None] = [None]
+
+    def sized(self, size: int) -> Batch:
+        """An empty batch on the first `size` rows of this one's memory.
+
+        Only one of the batches on one memory can hold frames: clear it before the next is filled.
+
+        Raises:
+            ValueError: the memory has fewer rows.
+        """
+        batch = Batch(self.spec, size, self._preparer, self._rows())
+        batch._holder = self._holder
+        return batch
+
+    @property
+    def filled(self) -> int:
+        """Slots that hold a frame."""
+        return self.size - self._placements.count(None)
+
+    @property
+    def placements(self) -> dict[int, Placement]:
+        """Where each frame lies in the tensor, by slot, for the slots that hold one."""
+        return {i: place for i, place in enumerate(self._placements) if place is not None}
+
+    @property
+    def tensor(self) -> NDArray[Any]:
+        """(size, …) of the input's dtype. Slots without a frame are zero, whatever they held.
+
+        Raises:
+            ValueError: the batch is closed, or another batch holds frames in this memory.
+        """
+        tensor = self._rows()[: self.size]
+        if self.filled < self.size:
+            self._claim()
+            for slot, place in enumerate(self._placements):
+                if place is None:
+                    tensor[slot] = 0
+        return tensor
+
+    def add(self, pixels: NDArray[np.uint8]) -> int:
+        """Write a frame, (height, width, 3) uint8 BGR, into the lowest empty slot; returns that.
+
+        Raises:
+            IndexError: the batch is full.
+            ValueError, TypeError: as `Preparer.write`; the slot stays empty. Or as `tensor`.
+        """
+        if None not in self._placements:
+            raise IndexError(f"the batch is full: {self.size} of {self.size} slots hold frames")
+        slot = self._placements.index(None)
+        self.add_at(slot, pixels)
+        return slot
+
+    def add_at(self, index: int, pixels: NDArray[np.uint8]) -> None:
+        """Write a frame into one slot, over the frame that may be there.
+
+        Raises:
+            IndexError: there is no such slot.
+            ValueError, TypeError: as `Preparer.write`; the slot is then empty. Or as `tensor`.
+        """
+        row = self._rows()[self._checked(index)]
+        self._claim()
+        self._outputs = None
+        self._placements[index] = None
+        self._placements[index] = self._preparer.write(pixels, row)
+
+    def clear(self) -> None:
+        """Forget all frames and outputs; another batch may then use the memory."""
+        self._placements = [None] * self.size
+        self._outputs = None
+        if self._holder[0] is self:
+            self._holder[0] = None
+
+    def finish(self, outputs: Outputs) -> None:
+        """Take what the runtime gave for `tensor`; not copied.
+
+        Raises:
+            InferenceError: an output has another number of rows than the batch.
+        """
+        self._rows()
+        for at, output in enumerate(outputs):
+            if output.shape[:1] != (self.size,):
+                raise InferenceError(
+                    f"output {at} has shape {output.shape}, expected {self.size} rows, one a slot"
+                )
+        self._outputs = outputs
+
+    def output(self, index: int) -> Outputs:
+        """What the network says of one frame: row `index` of each output, views.
+
+        Raises:
+            IndexError: there is no such slot.
+            LookupError: the slot holds no frame, or no outputs have come yet.
+            ValueError: the batch is closed.
+        """
+        self._rows()
+        if self._placements[self._checked(index)] is None:
+            used = ", ".join(map(str, self.placements)) or "none"
+            raise LookupError(f"slot {index} holds no frame; filled: {used}")
+        if self._outputs is None:
+            raise LookupError(f"slot {index} has no output yet: finish the batch first")
+        return tuple(output[index] for output in self._outputs)
+
+    def close(self) -> None:
+        """Let the memory go. Safe to call twice."""
+        self.clear()
+        self._memory = None
+
+    def __enter__(self) -> Batch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _rows(self) -> NDArray[Any]:
+        if self._memory is None:
+            raise ValueError("the batch is closed; make another")
+        return self._memory
+
+    def _checked(self, index: int) -> int:
+        if not 0 <= index < self.size:
+            raise IndexError(f"expected a slot from 0 to {self.size - 1}, got {index}")
+        return index
+
+    def _claim(self) -> None:
+        holder = self._holder[0]
+        if holder is not None and holder is not self and holder.filled:
+            raise ValueError(f"{holder} holds frames in this memory; clear it first")
+        self._holder[0] = self
+
+    def __repr__(self) -> str:
+        if self._memory is None:
+            return "<Batch closed>"
+        return f"<Batch {self.filled}/{self.size} {self.spec.width}×{self.spec.height}>"

@@ -1,0 +1,79 @@
+"""Where a frame lies in the tensor: letterbox, stretch and crop, and boxes back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Resize = Literal["letterbox", "stretch", "center-crop"]
+
+CROP = 224 / 256
+"""The part that center-crop keeps: 224 of a short side resized to 256."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a frame lies in the tensor: frame pixel = tensor pixel · scale + offset."""
+
+    frame_width: int
+    frame_height: int
+    scale_x: float
+    """Frame pixels in one pixel of the tensor."""
+    scale_y: float
+    offset_x: float
+    """Frame pixels; below zero where a border is left of the frame."""
+    offset_y: float
+
+    def boxes_to_frame(self, xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(n, 4) float32 corners in tensor pixels to the same in frame pixels, clipped to it."""
+        scale = np.array([self.scale_x, self.scale_y] * 2, np.float32)
+        offset = np.array([self.offset_x, self.offset_y] * 2, np.float32)
+        frame = np.array([self.frame_width, self.frame_height] * 2, np.float32)
+        boxes: NDArray[np.float32] = np.clip(xyxy * scale + offset, np.float32(0), frame)
+        return boxes
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Which part of a frame goes to which part of the tensor."""
+
+    rows: slice
+    """Of the frame."""
+    columns: slice
+    x: int
+    """Left edge in the tensor, pixels."""
+    y: int
+    width: int
+    """Size in the tensor, pixels."""
+    height: int
+    placement: Placement
+
+
+def fit(resize: Resize, frame: tuple[int, int], tensor: tuple[int, int]) -> Fit:
+    """Place a frame in a tensor; both sizes are width, height in pixels.
+
+    Letterbox rounds the resized size and puts the odd border pixel to the right and bottom, as
+    rknn_model_zoo does.
+    """
+    (frame_w, frame_h), (width, height) = frame, tensor
+    if resize == "letterbox":
+        scale = min(width / frame_w, height / frame_h)
+        new_w = min(width, max(1, round(frame_w * scale)))
+        new_h = min(height, max(1, round(frame_h * scale)))
+        x, y = (width - new_w) // 2, (height - new_h) // 2
+        scale_x, scale_y = frame_w / new_w, frame_h / new_h
+        place = Placement(frame_w, frame_h, scale_x, scale_y, -x * scale_x, -y * scale_y)
+        return Fit(slice(0, frame_h), slice(0, frame_w), x, y, new_w, new_h, place)
+    crop_w, crop_h = frame_w, frame_h
+    if resize == "center-crop":
+        scale = min(frame_w / width, frame_h / height) * CROP
+        crop_w = min(frame_w, max(1, round(width * scale)))
+        crop_h = min(frame_h, max(1, round(height * scale)))
+    x, y = (frame_w - crop_w) // 2, (frame_h - crop_h) // 2
+    place = Placement(frame_w, frame_h, crop_w / width, crop_h / height, x, y)
+    return Fit(slice(y, y + crop_h), slice(x, x + crop_w), 0, 0, width, height, place)

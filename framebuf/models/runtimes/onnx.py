@@ -1,0 +1,139 @@
+"""ONNX files on the CPU, by onnxruntime."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import onnxruntime
+
+from framebuf.errors import InferenceError, ModelError
+from framebuf.models.tensor import Layout, TensorSpec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from framebuf.models.runtimes import Outputs
+
+INPUT_DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
+ERRORS_ONLY = 3
+"""onnxruntime's log severity."""
+
+
+class OnnxRuntime:
+    """One onnxruntime session. Belongs to one thread at a time."""
+
+    def __init__(
+        self, path: Path, session: Any, picture: TensorSpec, outputs: tuple[TensorSpec, ...]
+    ) -> None:
+        self.path = path
+        self.input = picture
+        self.outputs = outputs
+        self._session: Any = session
+        self._names = [output.name for output in outputs]
+
+    @classmethod
+    def open(
+        cls, path: Path, *, threads: int, layout: Literal["nchw", "nhwc"] | None = None
+    ) -> OnnxRuntime:
+        """Load a file; `threads` work on one call, `layout` overrides what its input's shape says.
+
+        Raises:
+            ModelError: the file is missing or broken, or its input is not one picture.
+        """
+        if not path.is_file():
+            raise ModelError(f"{path}: no such file; correct the path")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = ERRORS_ONLY
+        # threads that spin while they wait take the cores from cameras and other sessions
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # its exceptions have no root of their own
+            raise ModelError(f"{path}: onnxruntime cannot load it: {_line(error)}") from error
+        outputs = tuple(_output(path, output) for output in session.get_outputs())
+        return cls(path, session, _input(path, session.get_inputs(), layout), outputs)
+
+    def infer(self, tensor: NDArray[np.generic]) -> Outputs:
+        """Run once: (batch, …) of the input's dtype to (batch, …) float32, one per output.
+
+        Raises:
+            InferenceError: the tensor does not fit the input, or onnxruntime failed.
+        """
+        if self._session is None:
+            raise InferenceError(f"{self.path.name} is closed; open it again")
+        wanted = self.input
+        if (
+            tensor.dtype != wanted.dtype
+            or tensor.ndim != len(wanted.shape)
+            or tensor.shape[0] < 1
+            or any(want not in (None, got) for want, got in zip(wanted.shape, tensor.shape))  # noqa: B905 - of one length
+        ):
+            got = f"{'×'.join(map(str, tensor.shape))} {tensor.dtype}"
+            raise InferenceError(f"{self.path.name} wants {wanted}, the tensor is {got}")
+        try:
+            outputs = self._session.run(self._names, {wanted.name: tensor})
+        except Exception as error:
+            raise InferenceError(f"{self.path.name}: onnxruntime: {_line(error)}") from error
+        return tuple(np.asarray(output, np.float32) for output in outputs)
+
+    def close(self) -> None:
+        """Free the session. Safe to call twice."""
+        self._session = None
+
+    def __repr__(self) -> str:
+        closed = " closed" if self._session is None else ""
+        return f"<OnnxRuntime {self.path.name} {self.input}{closed}>"
+
+
+def _input(path: Path, inputs: list[Any], layout: Literal["nchw", "nhwc"] | None) -> TensorSpec:
+    """The one picture that goes in."""
+    if len(inputs) != 1:
+        names = ", ".join(each.name for each in inputs) or "none"
+        raise ModelError(f"{path}: expected one input, it has {len(inputs)}: {names}")
+    (given,) = inputs
+    shape = _shape(given.shape)
+    shown = f"{given.name} {'×'.join('N' if size is None else str(size) for size in shape)}"
+    dtype = INPUT_DTYPES.get(given.type)
+    if dtype is None:
+        raise ModelError(f"{path}: expected an input of uint8 or float, {shown} is {given.type}")
+    if len(shape) != 4:
+        raise ModelError(f"{path}: expected an input of four axes, got {shown}")
+    possible: tuple[Layout, ...] = ("NCHW", "NHWC")
+    if layout is not None:
+        possible = ("NCHW",) if layout == "nchw" else ("NHWC",)
+    fitting = [each for each in possible if shape[1 if each == "NCHW" else 3] == 3]
+    if not fitting:
+        raise ModelError(f"{path}: expected 3 channels in {' or '.join(possible)}, got {shown}")
+    if len(fitting) > 1:
+        raise ModelError(f'{path}: {shown} may be NCHW or NHWC; say layout = "nchw" or "nhwc"')
+    if None in shape[1:]:
+        raise ModelError(f"{path}: expected a fixed height and width, got {shown}; export it so")
+    return TensorSpec(given.name, shape, dtype, fitting[0])
+
+
+def _output(path: Path, given: Any) -> TensorSpec:
+    if not given.type.startswith("tensor("):
+        raise ModelError(f"{path}: expected tensors out, output {given.name} is {given.type}")
+    shape = _shape(given.shape)
+    if not shape:
+        raise ModelError(
+            f"{path}: expected a row for each picture, output {given.name} is a number"
+        )
+    return TensorSpec(given.name, shape, "float32")
+
+
+def _shape(axes: list[Any]) -> tuple[int | None, ...]:
+    """A free axis is a name or None in onnxruntime."""
+    return tuple(axis if isinstance(axis, int) and axis > 0 else None for axis in axes)
+
+
+def _line(error: Exception) -> str:
+    """The first line of a vendor's message."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
