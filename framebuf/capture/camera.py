@@ -1,0 +1,164 @@
+"""The camera thread: read, stamp, write into the buffer; reopen what failed."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from framebuf.capture.pace import BackOff, Decimator
+from framebuf.capture.source import open_source, without_credentials
+from framebuf.errors import ConfigError, SourceError
+from framebuf.units import SECOND_NS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from framebuf import config
+    from framebuf.buffer.buffer import Buffer
+    from framebuf.capture.source import Grab, Source
+
+_log = logging.getLogger(__name__)
+
+_HEALTHY_NS = 3 * SECOND_NS
+"""Frames for this long after opening end an outage; a source that fails sooner is still in it."""
+
+
+class Camera:
+    """Keeps one camera's frames coming into its buffer, on the thread `camera-NAME`.
+
+    `start` and `stop` belong to the thread that owns the camera; what is public may be read by
+    any thread and is written by the camera's only. An exception that is not expected ends that
+    thread, and by threading.excepthook the process; `on_fatal` is called with a ConfigError.
+    """
+
+    def __init__(
+        self,
+        config: config.Camera,
+        buffer: Buffer,
+        *,
+        on_fatal: Callable[[ConfigError], None],
+        source_opener: Callable[..., Source] = open_source,
+    ) -> None:
+        self.name = config.name
+        self.reopened = 0
+        """Times the source was opened again after it failed."""
+        self.decimated = 0
+        """Frames passed over to keep `fps` a second."""
+        self.undecodable = 0
+        """Frames that exist but could not be decoded."""
+        self.last_error: str | None = None
+        """Why the source is away; None once frames have come for three seconds."""
+        self.beat_ns = time.monotonic_ns()
+        """When the thread last showed that it is not stuck in the source; monotonic."""
+        self._config = config
+        self._buffer = buffer
+        self._open = source_opener
+        self._on_fatal = on_fatal
+        self._state = "new"
+        self._opened_before = False
+        self._stop = threading.Event()
+        self._back_off = BackOff()
+        self._decimator = Decimator(config.fps)
+        self._thread = threading.Thread(target=self._run, name=f"camera-{self.name}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> bool:
+        """End the thread. False: it hangs in its source, and only the process's end ends it."""
+        self._stop.set()
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._read_until_it_fails()
+            except SourceError as error:
+                if not self._stop.is_set():
+                    self._wait(error)
+            except ConfigError as error:
+                self._state = "failed"
+                self.last_error = str(error)
+                self._on_fatal(error)
+                return
+        self._state = "stopped"
+
+    def _wait(self, error: SourceError) -> None:
+        """Tell an outage once, and wait before the next attempt."""
+        if self.last_error is None:
+            _log.warning(
+                "camera %s: %s; reopening %s",
+                self.name, error, without_credentials(self._config.source),
+                extra={"CAMERA": self.name},
+            )  # fmt: skip
+        self.last_error = str(error)
+        self._state = "waiting"
+        self._beat()
+        self._stop.wait(self._back_off.next_s())
+
+    def _read_until_it_fails(self) -> None:
+        self._state = "opening"
+        self._beat()
+        source = self._open(self._config.source, fps=self._config.fps, stop=self._stop)
+        try:
+            self.reopened += self._opened_before
+            self._opened_before = True
+            self._state = "open"
+            rates = [rate for rate in (source.rate, self._config.fps) if rate]
+            # While nothing is known of the source, fps is the most that will be kept
+            self._buffer.opened(min(rates, default=None))
+            self._read(source)
+        except SourceError:
+            self._buffer.interrupted()
+            raise
+        finally:
+            source.close()
+
+    def _read(self, source: Source) -> None:
+        """Frames into the buffer until `stop`, which ends in a SourceError like any other."""
+        opened_ns: int | None = None
+        while True:
+            self._beat()
+            grab = source.grab()
+            self._beat()
+            stamp_ns = grab.captured.mono_ns
+            opened_ns = stamp_ns if opened_ns is None else opened_ns
+            if stamp_ns - opened_ns >= _HEALTHY_NS:
+                self._end_outage()
+            if self._decimator.keeps(stamp_ns):
+                self._keep(grab)
+            else:
+                self.decimated += 1
+            if self._stop.is_set():
+                raise SourceError("stopped")
+
+    def _keep(self, grab: Grab) -> None:
+        slot = self._buffer.begin(grab.captured, grab.height, grab.width, grab.origin)
+        if slot is not None:
+            try:
+                if grab.error is None:
+                    grab.write(slot.pixels)
+            except SourceError:
+                self._buffer.discard(slot)
+                raise
+            self._buffer.commit(slot, grab.error)
+            self.undecodable += grab.error is not None
+
+    def _end_outage(self) -> None:
+        self._back_off.reset()
+        if self.last_error is not None:
+            self.last_error = None
+            _log.info("camera %s: frames come again", self.name, extra={"CAMERA": self.name})
+
+    def _beat(self) -> None:
+        self.beat_ns = time.monotonic_ns()
+
+    def __repr__(self) -> str:
+        return (
+            f"<Camera {self.name} {self._state}, {self.reopened} reopened, "
+            f"{self.decimated} decimated, {self.undecodable} undecodable>"
+        )

@@ -1,0 +1,85 @@
+"""A video file as a camera: its frames at their own pace, over and over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from framebuf.capture.libav import Video, decoded
+from framebuf.capture.pace import Pacer
+from framebuf.errors import SourceError
+from framebuf.frames import Origin
+from framebuf.units import SECOND_NS
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from av.video.frame import VideoFrame
+
+    from framebuf.capture.source import Grab
+
+_LONGEST_STEP_S = 60.0
+"""A jump in the file's clock, not a pause."""
+_ASSUMED_RATE = 25.0
+
+
+class Film:
+    """Plays a video file, on one thread. Each frame is decoded while its turn comes."""
+
+    def __init__(self, path: Path, video: Video, stop: threading.Event) -> None:
+        self.rate = video.average_rate or video.guessed_rate
+        self._path = path
+        self._video = video
+        self._stop = stop
+        self._pacer = Pacer(stop)
+        self._period_s = 1 / (self.rate or _ASSUMED_RATE)
+        self._pictures = self._endless()
+        self._at_s: float | None = None  # the last frame's place on the file's clock
+
+    @classmethod
+    def open(cls, path: Path, stop: threading.Event) -> Film:
+        """Open the file at its first frame.
+
+        Raises:
+            SourceError: it is no video.
+        """
+        return cls(path, Video.open(str(path)), stop)
+
+    def grab(self) -> Grab:
+        """The next frame, when its turn has come.
+
+        Raises:
+            SourceError: the file has no frames or cannot be read on, or the stop event is set.
+        """
+        position, picture, at_s = next(self._pictures)
+        step_s = self._period_s
+        if position and at_s is not None and self._at_s is not None:
+            told_s = at_s - self._at_s
+            step_s = told_s if 0 < told_s <= _LONGEST_STEP_S else step_s
+        self._at_s = at_s
+        captured = self._pacer.wait(round(step_s * SECOND_NS))
+        return self._video.grab(picture, captured, Origin(position))
+
+    def _endless(self) -> Iterator[tuple[int, VideoFrame | str, float | None]]:
+        """Position, picture, and seconds on the file's clock if it has one."""
+        while True:
+            position = 0
+            for packet in self._video.packets():
+                if self._stop.is_set():
+                    raise SourceError("stopped")
+                for picture in decoded(packet):
+                    # A damaged frame has no time of its own, so its step is the usual one
+                    yield position, picture, None if isinstance(picture, str) else picture.time
+                    position += 1
+            if not position:
+                raise SourceError(f"{self._path} has no frames")
+            # Not every format seeks back to its first frame
+            self._video.close()
+            self._video = Video.open(str(self._path))
+
+    def close(self) -> None:
+        self._video.close()
+
+    def __repr__(self) -> str:
+        return f"<Film {self._path}>"

@@ -1,0 +1,189 @@
+"""Streams through PyAV, and what they share with video files: the only door to `av` here."""
+
+from __future__ import annotations
+
+import functools
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from framebuf.capture.source import Grab, now, without_credentials
+from framebuf.errors import SourceError
+from framebuf.frames import LIVE, Origin
+from framebuf.units import SECOND_NS
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterator
+    from fractions import Fraction
+
+    from av.container import InputContainer
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+    from numpy.typing import NDArray
+
+    from framebuf.units import Moment
+
+_TIMEOUT_S = (2.0, 1.5)
+"""For opening a stream, and for each read."""
+_PATIENCE_NS = 30 * SECOND_NS
+"""Packets for this long and no picture: longer than any camera's distance of key frames."""
+_HIGHEST_RATE = 1000
+
+# Before 17 there is no such parameter, and one thread
+_ONE_THREAD: dict[str, Any] = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
+
+
+class Video:
+    """An open container and the decoder of its first video stream. One thread uses it."""
+
+    def __init__(self, name: str, container: InputContainer, stream: VideoStream) -> None:
+        self.name = name
+        self._container = container
+        self._stream = stream
+        self._reformatter = VideoReformatter()
+        self._size = (16, 16)  # height, width of the last good picture
+        # Frame threads would hold back a frame each, and blame a broken packet on a later one;
+        # a file stands in for a camera, and costs what the camera would
+        stream.codec_context.thread_type = "SLICE"
+        stream.codec_context.thread_count = 1
+        if stream.codec_context.name == "mjpeg":
+            # else half a JPEG becomes a picture that is half grey
+            stream.codec_context.options = {"err_detect": "explode"}
+
+    @classmethod
+    def open(cls, source: str, **how: Any) -> Video:
+        """Open `source`; `how` goes to av.open.
+
+        Raises:
+            SourceError: it cannot be opened, or has no video.
+        """
+        name = without_credentials(source)
+        try:
+            container = av.open(source, **how)
+        except av.FFmpegError as error:
+            raise SourceError(f"cannot open {name}: {_why(error)}") from error
+        if not container.streams.video:
+            container.close()
+            raise SourceError(f"{name} has no video stream")
+        return cls(name, container, container.streams.video[0])
+
+    @property
+    def average_rate(self) -> float | None:
+        """Frames a second, as the container tells or as was measured on opening."""
+        return _sane(self._stream.average_rate)
+
+    @property
+    def guessed_rate(self) -> float | None:
+        """Frames a second, made up where nothing tells."""
+        return _sane(self._stream.guessed_rate)
+
+    def packets(self) -> Iterator[av.Packet[VideoStream]]:
+        """Packets as they come, an empty one at the end.
+
+        Raises:
+            SourceError: reading failed.
+        """
+        try:
+            yield from self._container.demux(self._stream)
+        except av.FFmpegError as error:
+            raise SourceError(f"reading {self.name} failed: {_why(error)}") from error
+
+    def grab(self, picture: VideoFrame | str, captured: Moment, origin: Origin = LIVE) -> Grab:
+        """The frame, or the text that says why it could not be decoded."""
+        if isinstance(picture, str):
+            return Grab(captured, *self._size, origin=origin, error=picture)
+        self._size = (picture.height, picture.width)
+        write = functools.partial(self._write, picture)
+        return Grab(captured, picture.height, picture.width, write, origin)
+
+    def _write(self, frame: VideoFrame, dst: NDArray[np.uint8]) -> None:
+        try:
+            bgr = self._reformatter.reformat(frame, format="bgr24", **_ONE_THREAD)
+        except (av.FFmpegError, ValueError) as error:
+            raise SourceError(f"{self.name}: {frame.format.name} does not convert") from error
+        plane = bgr.planes[0]
+        lines = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+        np.copyto(dst, lines[: bgr.height, : bgr.width * 3].reshape(bgr.height, bgr.width, 3))
+
+    def close(self) -> None:
+        self._container.close()
+
+
+def decoded(packet: av.Packet[VideoStream]) -> list[VideoFrame | str]:
+    """The pictures of one packet; one that is damaged, as the text that says so."""
+    try:
+        frames = packet.decode()
+    except av.FFmpegError as error:
+        return [f"cannot be decoded: {_why(error)}"]
+    return ["cannot be decoded: damaged" if frame.is_corrupt else frame for frame in frames]
+
+
+class Stream:
+    """A live stream, on one thread. Frames are stamped as their packet arrives."""
+
+    def __init__(self, video: Video, stop: threading.Event) -> None:
+        # Not the guessed one: of MJPEG, whose packets carry no times, it is a made-up 25
+        self.rate = video.average_rate
+        self._video = video
+        self._stop = stop
+        self._packets = video.packets()
+        self._ready: deque[Grab] = deque()
+        self._any = False
+        self._opened_ns = now().mono_ns
+
+    @classmethod
+    def open(cls, url: str, stop: threading.Event) -> Stream:
+        """Connect, RTSP over TCP.
+
+        Raises:
+            SourceError: no answer within two seconds, or nothing to decode.
+        """
+        options = {"rtsp_transport": "tcp"} if url.lower().startswith("rtsp") else {}
+        return cls(Video.open(url, timeout=_TIMEOUT_S, options=options), stop)
+
+    def grab(self) -> Grab:
+        """The next frame.
+
+        Raises:
+            SourceError: the stream ended, nothing came for 1.5 s, or the stop event is set.
+        """
+        while not self._ready:
+            if self._stop.is_set():
+                raise SourceError("stopped")
+            self._read()
+        return self._ready.popleft()
+
+    def _read(self) -> None:
+        packet = next(self._packets, None)
+        captured = now()
+        if packet is None or not packet.size:  # so libav tells that the server went away
+            raise SourceError("the stream ended")
+        for picture in decoded(packet):
+            # Joined between two key frames, the first packets are no loss
+            if isinstance(picture, str) and not self._any and not packet.is_keyframe:
+                continue
+            self._any = True
+            self._ready.append(self._video.grab(picture, captured))
+        if not self._any and captured.mono_ns - self._opened_ns > _PATIENCE_NS:
+            raise SourceError(f"no picture within {_PATIENCE_NS // SECOND_NS} s")
+
+    def close(self) -> None:
+        self._video.close()
+
+    def __repr__(self) -> str:
+        return f"<Stream {self._video.name}>"
+
+
+def _sane(rate: Fraction | None) -> float | None:
+    return float(rate) if rate and 0 < rate <= _HIGHEST_RATE else None
+
+
+def _why(error: av.FFmpegError) -> str:
+    """One line, without the URL that libav puts into its own."""
+    if isinstance(error, av.error.ExitError):
+        return "it timed out"
+    return error.strerror or type(error).__name__

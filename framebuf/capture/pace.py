@@ -1,0 +1,84 @@
+"""When: a file's frames paced, a camera's frames thinned, a lost camera tried again."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING
+
+from framebuf.capture.source import now
+from framebuf.errors import SourceError
+from framebuf.units import SECOND_NS
+
+if TYPE_CHECKING:
+    import threading
+
+    from framebuf.units import Moment
+
+_BEHIND_NS = SECOND_NS
+
+
+class Pacer:
+    """Makes frames of a file or a folder arrive at their own pace."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self._stop = stop
+        self._due_ns: int | None = None
+
+    def wait(self, step_ns: int) -> Moment:
+        """Wait until `step_ns` after the frame before was due; the first is due at once.
+
+        More than a second behind, the pace starts anew from here: no burst makes up for it.
+
+        Raises:
+            SourceError: the stop event is set.
+        """
+        now_ns = time.monotonic_ns()
+        due_ns = now_ns if self._due_ns is None else self._due_ns + step_ns
+        if now_ns - due_ns > _BEHIND_NS:
+            due_ns = now_ns
+        self._due_ns = due_ns
+        if self._stop.wait(max(0.0, (due_ns - now_ns) / SECOND_NS)):
+            raise SourceError("stopped")
+        return now()
+
+
+class Decimator:
+    """Which frames to keep of those that come, by their stamps: `fps` a second on average.
+
+    A frame is kept when it is not earlier than `due`; `due` then moves on by one period, from
+    where it was, so that lateness does not add up. More than a period late (frames were away),
+    it starts anew from the frame: nothing is made up for, so a pause causes no burst. The start
+    is a quarter period early, so that at about the source's own rate jitter costs no frames.
+    """
+
+    def __init__(self, fps: float | None) -> None:
+        self._period_ns = round(SECOND_NS / fps) if fps else 0
+        self._due_ns: int | None = None
+
+    def keeps(self, stamp_ns: int) -> bool:
+        """Whether the frame of this monotonic stamp is kept."""
+        if self._due_ns is not None and stamp_ns < self._due_ns:
+            return False
+        if self._due_ns is None or stamp_ns - self._due_ns > self._period_ns:
+            self._due_ns = stamp_ns - self._period_ns // 4
+        self._due_ns += self._period_ns
+        return True
+
+
+class BackOff:
+    """Seconds to wait before opening again: 0.25 doubling to 3, each ±25 %."""
+
+    FIRST_S, LONGEST_S, JITTER = 0.25, 3.0, 0.25
+
+    def __init__(self) -> None:
+        self._next_s = self.FIRST_S
+
+    def next_s(self) -> float:
+        wait_s = self._next_s
+        self._next_s = min(2 * wait_s, self.LONGEST_S)
+        # so that cameras that went away together do not all come back at once
+        return wait_s * random.uniform(1 - self.JITTER, 1 + self.JITTER)
+
+    def reset(self) -> None:
+        self._next_s = self.FIRST_S

@@ -1,0 +1,115 @@
+"""Source: what a camera is read from. `open_source` tells a folder, a file and a stream apart."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from framebuf.errors import SourceError
+from framebuf.frames import LIVE, Origin
+from framebuf.units import Moment
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+_STREAM = re.compile(r"(rtsps?|https?)://", re.IGNORECASE)
+_SHOWN_URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+# a host and a port are all there is before the path: no user, no password
+_BARE_HOST = re.compile(r"(\[[^\]@]*\]|[^/?#@:\[]*)(:\d*)?([/?#]|$)")
+_SECRET = re.compile(
+    r"([/?&;_](?:user(?:name)?|pass(?:word|wd)?|pwd|token|auth|key|secret)=)[^&/;#]*", re.IGNORECASE
+)
+
+
+def _nothing(dst: NDArray[np.uint8]) -> None:
+    """There are no pixels to write."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Grab:
+    """A frame that has arrived and is not yet converted. Good until the source's next grab."""
+
+    captured: Moment
+    """When it arrived."""
+
+    height: int
+    width: int
+    """Pixels. Of a picture that cannot be decoded: of the last good one, 16×16 before any."""
+
+    write: Callable[[NDArray[np.uint8]], None] = _nothing
+    """Writes the pixels into (height, width, 3) uint8, as BGR. Raises SourceError."""
+
+    origin: Origin = LIVE
+
+    error: str | None = None
+    """Why the picture, which exists, cannot be decoded; nothing is written then."""
+
+
+class Source(Protocol):
+    """An open camera. One thread grabs and closes; after a SourceError it can only be closed."""
+
+    @property
+    def rate(self) -> float | None:
+        """Frames a second, as far as the source knows."""
+
+    def grab(self) -> Grab:
+        """Block until the next frame has arrived.
+
+        Raises:
+            SourceError: the source failed or ended, or the stop event is set.
+        """
+
+    def close(self) -> None:
+        """Let go of the device, file or connection."""
+
+
+def now() -> Moment:
+    return Moment(time.monotonic_ns(), time.time_ns())
+
+
+def open_source(source: str, *, fps: float | None, stop: threading.Event) -> Source:
+    """Open a folder of pictures, a video file, or an RTSP or HTTP stream.
+
+    `fps` paces a folder, frames a second. Setting `stop` ends the source's waits.
+
+    Raises:
+        SourceError: it is none of these, or cannot be opened.
+    """
+    # Here, because they import this module; and av need not be loaded for a folder
+    from framebuf.capture import film, libav, pictures  # noqa: PLC0415
+
+    if _STREAM.match(source):
+        return libav.Stream.open(source, stop)
+    path = Path(source)
+    if path.is_dir():
+        return pictures.Pictures.open(path, 1.0 if fps is None else fps, stop)
+    if path.is_file():
+        return film.Film.open(path, stop)
+    if source.startswith("/dev/video") or path.is_char_device():
+        raise SourceError(f"{source}: V4L2 devices come with a later version")
+    what = "not a kind of source" if _SHOWN_URL.match(source) else "there is no such file or folder"
+    raise SourceError(
+        f"{without_credentials(source)}: {what}; "
+        "expected a folder of pictures, a video file, or an rtsp:// or http:// URL"
+    )
+
+
+def without_credentials(url: str) -> str:
+    """`url` for logs and messages: without user, password, and what looks like them in a query.
+
+    A password may hold any character, so all up to the last @ goes unless a bare host comes first.
+    """
+    match = _SHOWN_URL.match(url)
+    if match is None:
+        return url
+    rest = url[match.end() :]
+    if not _BARE_HOST.match(rest):
+        rest = rest.rpartition("@")[2]
+    return match[0] + _SECRET.sub(r"\1…", rest)
