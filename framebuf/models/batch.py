@@ -50,13 +50,14 @@ class Batch:
         self._memory: NDArray[Any] | None = memory
         self._placements: list[Placement | None] = [None] * size
         self._outputs: Outputs | None = None
-        # shared by all batches on this memory: which of them holds frames in it
+        # shared by all batches on this memory: the one whose frames are in it
         self._holder: list[Batch | None] = [None]
 
     def sized(self, size: int) -> Batch:
         """An empty batch on the first `size` rows of this one's memory.
 
-        Only one of the batches on one memory can hold frames: clear it before the next is filled.
+        The memory goes to the batch that last began to fill; the one before keeps its outputs
+        alone, and refuses to show its tensor.
 
         Raises:
             ValueError: the memory has fewer rows.
@@ -71,23 +72,22 @@ class Batch:
         return self.size - self._placements.count(None)
 
     @property
-    def placements(self) -> dict[int, Placement]:
-        """Where each frame lies in the tensor, by slot, for the slots that hold one."""
-        return {i: place for i, place in enumerate(self._placements) if place is not None}
+    def placements(self) -> tuple[Placement, ...]:
+        """Where each frame lies in the tensor: of the slots that hold one, in their order."""
+        return tuple(place for place in self._placements if place is not None)
 
     @property
     def tensor(self) -> NDArray[Any]:
         """(size, …) of the input's dtype. Slots without a frame are zero, whatever they held.
 
         Raises:
-            ValueError: the batch is closed, or another batch holds frames in this memory.
+            ValueError: the batch is closed, or its memory went to another batch.
         """
         tensor = self._rows()[: self.size]
-        if self.filled < self.size:
-            self._claim()
-            for slot, place in enumerate(self._placements):
-                if place is None:
-                    tensor[slot] = 0
+        self._claim()
+        for slot, place in enumerate(self._placements):
+            if place is None:
+                tensor[slot] = 0
         return tensor
 
     def add(self, pixels: NDArray[np.uint8]) -> int:
@@ -117,11 +117,9 @@ class Batch:
         self._placements[index] = self._preparer.write(pixels, row)
 
     def clear(self) -> None:
-        """Forget all frames and outputs; another batch may then use the memory."""
+        """Forget all frames and outputs."""
         self._placements = [None] * self.size
         self._outputs = None
-        if self._holder[0] is self:
-            self._holder[0] = None
 
     def finish(self, outputs: Outputs) -> None:
         """Take what the runtime gave for `tensor`; not copied.
@@ -147,7 +145,7 @@ class Batch:
         """
         self._rows()
         if self._placements[self._checked(index)] is None:
-            used = ", ".join(map(str, self.placements)) or "none"
+            used = ", ".join(str(i) for i, at in enumerate(self._placements) if at) or "none"
             raise LookupError(f"slot {index} holds no frame; filled: {used}")
         if self._outputs is None:
             raise LookupError(f"slot {index} has no output yet: finish the batch first")
@@ -175,9 +173,10 @@ class Batch:
         return index
 
     def _claim(self) -> None:
+        """Take the memory, unless this batch's frames in it are gone."""
         holder = self._holder[0]
-        if holder is not None and holder is not self and holder.filled:
-            raise ValueError(f"{holder} holds frames in this memory; clear it first")
+        if holder is not self and self.filled:
+            raise ValueError(f"the memory of {self} went to {holder}; clear and fill it again")
         self._holder[0] = self
 
     def __repr__(self) -> str:
