@@ -102,12 +102,19 @@ class Video:
 
     def _write(self, frame: VideoFrame, dst: NDArray[np.uint8]) -> None:
         try:
-            bgr = self._reformatter.reformat(frame, format="bgr24", **_ONE_THREAD)
+            bgr = self._converted(frame, "bgr24")
+            if bgr.planes[0].line_size < 0:
+                # Raw video that stands bottom up is handed through as it is; the buffer of such
+                # a plane would be read past its end
+                bgr = self._converted(self._converted(frame, "rgb24"), "bgr24")
         except (av.FFmpegError, ValueError) as error:
             raise SourceError(f"{self.name}: {frame.format.name} does not convert") from error
         plane = bgr.planes[0]
         lines = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
         np.copyto(dst, lines[: bgr.height, : bgr.width * 3].reshape(bgr.height, bgr.width, 3))
+
+    def _converted(self, frame: VideoFrame, to: str) -> VideoFrame:
+        return self._reformatter.reformat(frame, format=to, **_ONE_THREAD)
 
     def close(self) -> None:
         self._container.close()
