@@ -3,6 +3,7 @@
 FramebufError
 ├── ConfigError      the operator mends the file; the daemon exits 78
 ├── SourceError      the camera is away; reopen it later
+├── RingError        the buffer's memory cannot be had; the daemon exits 1
 ├── FrameLostError   the slot was needed for a newer frame; the pixels are gone
 ├── ModelError       the model cannot be used as it is
 ├── InferenceError   this one call failed; the next may succeed
@@ -29,6 +30,10 @@ class ConfigError(FramebufError):
 
 class SourceError(FramebufError):
     """The camera cannot be opened, or what it sent cannot go on. Reopen it later."""
+
+
+class RingError(FramebufError):
+    """The memory of a ring cannot be had: the tmpfs is full, or another daemon holds it."""
 
 
 class FrameLostError(FramebufError):

@@ -112,3 +112,5 @@ class FrameResult(msgspec.Struct, frozen=True):
     error: Failure | None = None
     batch: BatchPlace | None = None
     ms: Timings = Timings()
+    run: int = -1
+    """Which inference of its lane answered it; frames of one batch share it. Not sent."""

@@ -1,0 +1,123 @@
+"""The folder of the rings: a tmpfs, private, locked by one daemon."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from framebuf.errors import ConfigError, RingError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_MEMORY = ("tmpfs", "ramfs", "devtmpfs", "hugetlbfs")
+
+
+class RingDirectory:
+    """An open, locked folder. The lock ends with the process, however that ends."""
+
+    def __init__(self, path: Path, descriptor: int, lock: int) -> None:
+        self.path = path
+        self._descriptor = descriptor
+        self._lock = lock
+
+    @classmethod
+    def open(cls, path: Path) -> RingDirectory:
+        """Make the folder if need be (0700), and lock it.
+
+        Raises:
+            ConfigError: it is not on a tmpfs, or not ours.
+            RingError: another daemon has it.
+        """
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except OSError as error:
+            raise ConfigError(
+                "node.ring_dir", f"{path}: {error.strerror}", "name a folder that can be made"
+            ) from error
+        try:
+            _check_ours(path, descriptor)
+            lock = _locked(path, descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return cls(path, descriptor, lock)
+
+    def create(self, name: str) -> int:
+        """A new, empty file (0600) in place of any old one; returns its descriptor."""
+        self.remove(name)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.open(name, flags, 0o600, dir_fd=self._descriptor)
+
+    def remove(self, name: str) -> None:
+        """Remove a file that may not be there; whoever has it mapped keeps its memory."""
+        try:
+            os.unlink(name, dir_fd=self._descriptor)
+        except FileNotFoundError:
+            return
+
+    def close(self) -> None:
+        os.close(self._lock)
+        os.close(self._descriptor)
+
+    def __enter__(self) -> RingDirectory:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<RingDirectory {self.path}>"
+
+
+def file_system(path: Path) -> str:
+    """The type of the file system that holds `path`, as the kernel names it."""
+    best, kind = -1, "unknown"
+    real = path.resolve()
+    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
+        left, _, right = line.partition(" - ")
+        mount = left.split()[4].encode("ascii", "replace").decode("unicode_escape")
+        # the last mount on one point covers the earlier ones
+        if real.is_relative_to(mount) and len(mount) >= best:
+            best, kind = len(mount), right.split()[0]
+    return kind
+
+
+def _check_ours(path: Path, descriptor: int) -> None:
+    about = os.fstat(descriptor)
+    if about.st_uid != os.geteuid():
+        raise ConfigError(
+            "node.ring_dir", f"{path} belongs to another user", "name another folder, or remove it"
+        )
+    if stat.S_IMODE(about.st_mode) & 0o077:
+        os.fchmod(descriptor, 0o700)
+    kind = file_system(path)
+    if kind not in _MEMORY:
+        raise ConfigError(
+            "node.ring_dir",
+            f"{path} is on {kind}, which would be written all day",
+            "name a folder on a tmpfs, such as one below /dev/shm",
+        )
+
+
+def _locked(path: Path, descriptor: int) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    lock = os.open("lock", flags, 0o600, dir_fd=descriptor)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        owner = os.pread(lock, 32, 0).decode("ascii", "replace").strip() or "unknown"
+        os.close(lock)
+        raise RingError(f"{path} is in use by the framebuf with pid {owner}") from error
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()}\n".encode("ascii"), 0)
+    return lock

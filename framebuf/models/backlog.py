@@ -1,0 +1,95 @@
+"""Frames that wait for one model, in the contract's order of work."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from framebuf.units import SECOND_NS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from framebuf.frames import Frame
+    from framebuf.results import FrameResult
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """One frame to be answered by one model."""
+
+    frame: Frame
+    turn: str
+    """Whose it is: turns are served one after the other."""
+    ready_ns: int
+    """Monotonic; when it could first have been run."""
+    prepared: Callable[[], None]
+    """Called once its pixels are in a tensor. On a prepare thread."""
+    answered: Callable[[FrameResult], None]
+    """Called once, with findings or an error. On a context's thread."""
+    priority: int = 0
+    deadline_ns: int = 2**63
+    """Monotonic."""
+
+
+@dataclass(slots=True)
+class _Turn:
+    """The frames of one request."""
+
+    jobs: deque[Job] = field(default_factory=deque)
+    served_ns: int = 0
+    served: int = 0
+    """When this turn was last served, in the backlog's count; lower goes first."""
+
+
+class Backlog:
+    """Not locked: its lane's lock guards it.
+
+    By priority, one more for each second since the request was last served; then by deadline,
+    where remaining times within a factor of two are alike, so that requests with the same setting
+    take turns; then turn by turn.
+    """
+
+    def __init__(self) -> None:
+        self._turns: dict[str, _Turn] = {}
+        self._served = 0
+        self._waiting = 0
+
+    def add(self, job: Job) -> None:
+        self._turns.setdefault(job.turn, _Turn()).jobs.append(job)
+        self._waiting += 1
+
+    def take(self, count: int, now_ns: int) -> list[Job]:
+        """Up to `count` jobs, the most urgent first."""
+        return [self._take_one(now_ns) for _ in range(min(count, self._waiting))]
+
+    def withdraw(self, turn: str) -> list[Job]:
+        """Every job of one turn that has not been taken."""
+        jobs = list(self._turns.pop(turn, _Turn()).jobs)
+        self._waiting -= len(jobs)
+        return jobs
+
+    def _take_one(self, now_ns: int) -> Job:
+        name, turn = min(self._turns.items(), key=lambda item: _rank(item[1], now_ns))
+        job = turn.jobs.popleft()
+        self._waiting -= 1
+        self._served += 1
+        turn.served = self._served
+        turn.served_ns = now_ns
+        if not turn.jobs:
+            del self._turns[name]
+        return job
+
+    def __len__(self) -> int:
+        return self._waiting
+
+    def __repr__(self) -> str:
+        return f"<Backlog {self._waiting} frames of {len(self._turns)} requests>"
+
+
+def _rank(turn: _Turn, now_ns: int) -> tuple[int, int, int, int]:
+    job = turn.jobs[0]
+    waited_s = (now_ns - max(job.ready_ns, turn.served_ns)) // SECOND_NS
+    left_ms = max(0, job.deadline_ns - now_ns) // 10**6
+    return (-(job.priority + waited_s), left_ms.bit_length(), turn.served, job.ready_ns)

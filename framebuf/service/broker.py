@@ -1,0 +1,303 @@
+"""The MQTT broker: messages in, messages out, reconnecting for ever. The one door to paho."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from framebuf.errors import ConfigError
+from framebuf.service.outbox import Outbox, Outgoing
+from framebuf.units import Moment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from framebuf.config import Mqtt
+    from framebuf.service.health import Counters
+
+_log = logging.getLogger(__name__)
+
+RESUMED_NS = 500 * 10**6
+"""So long after a resumed session, a message may be one that the broker had kept."""
+MAX_BACKOFF_S = 20.0
+MAX_STRANGERS = 1000
+"""Answers to rejected triggers that may wait; more are dropped and counted."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Message:
+    """One message that came in."""
+
+    topic: str
+    payload: bytes
+    received: Moment
+    retained: bool
+    kept: bool
+    """The broker may have kept it while the node was away: DUP, or right after resuming."""
+    qos: int
+    mid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """How the node presents itself."""
+
+    client_id: str
+    subscriptions: tuple[str, ...]
+    expiry_s: int = 0
+    """How long the broker keeps the session; 0: a clean one each time."""
+    will: Outgoing | None = None
+    will_delay_s: int = 10
+
+
+class Broker:
+    """A connection that is kept up. Any thread may publish and acknowledge.
+
+    paho's thread receives and calls `on_message`; the thread `mqtt-publish` owns the outbox and
+    calls `greeting` on each connection, whose messages go out first. Neither may wait for the
+    other. An unexpected exception in a callback ends the process: paho's thread would be gone.
+    """
+
+    def __init__(
+        self,
+        mqtt: Mqtt,
+        session: Session,
+        counters: Counters,
+        *,
+        on_message: Callable[[Message], None],
+        greeting: Callable[[], Sequence[Outgoing]] = lambda: (),
+    ) -> None:
+        self.connected = threading.Event()
+        self.refused: str | None = None
+        """Why the broker turned the node away, if it did."""
+        self._mqtt = mqtt
+        self._session = session
+        self._counters = counters
+        self._on_message = on_message
+        self._greeting = greeting
+        # one event a publish, PUBACK or connection; bounded as the outbox is
+        self._events: SimpleQueue[Outgoing | int | str] = SimpleQueue()
+        self._outbox = Outbox()
+        self._resumed_ns = -RESUMED_NS
+        self._failures = 0
+        self._strangers = threading.Semaphore(MAX_STRANGERS)
+        self._publisher = threading.Thread(
+            target=self._publish_all, name="mqtt-publish", daemon=True
+        )
+        self._client = self._new_client()
+
+    def start(self) -> None:
+        """Begin to connect; returns at once, whether the broker is there or not."""
+        self._publisher.start()
+        self._backoff()
+        properties: Any = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.SessionExpiryInterval = self._session.expiry_s
+        properties.ReceiveMaximum = Outbox.WINDOW
+        self._client.connect_async(
+            self._mqtt.host,
+            self._mqtt.port,
+            keepalive=20,
+            clean_start=self._session.expiry_s == 0,
+            properties=properties,
+        )
+        self._client.loop_start()
+
+    def publish(self, message: Outgoing) -> None:
+        """Send in order; kept while the broker is away, but for QoS 0."""
+        self._events.put(message)
+
+    def answer_stranger(self, message: Outgoing) -> None:
+        """As `publish`, for what anybody can cause; dropped and counted where too many wait."""
+        if not self._strangers.acquire(blocking=False):
+            self._counters.add("acks_dropped")
+            return
+        self.publish(Outgoing(message.topic, message.payload, acknowledged=self._strangers.release))
+
+    def acknowledge(self, message: Message) -> None:
+        """Tell the broker that a message is taken care of (PUBACK)."""
+        if message.qos:
+            self._client.ack(message.mid, message.qos)
+
+    def waiting(self) -> int:
+        """Messages that the broker has not acknowledged."""
+        return len(self._outbox) + self._events.qsize()
+
+    def stop(self, last: Sequence[Outgoing] = (), timeout_s: float = 3.0) -> None:
+        """Send `last`, wait for what is under way, disconnect."""
+        for message in last:
+            self.publish(message)
+        end = time.monotonic() + timeout_s
+        while self.connected.is_set() and self.waiting() and time.monotonic() < end:
+            time.sleep(0.005)
+        self._events.put("stop")
+        self._publisher.join(timeout_s)
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def _new_client(self) -> paho.Client:
+        mqtt, session = self._mqtt, self._session
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            session.client_id,
+            protocol=paho.MQTTv5,
+            transport=mqtt.transport,
+            manual_ack=True,
+        )
+        client.max_inflight_messages_set(Outbox.WINDOW)
+        if mqtt.username is not None:
+            client.username_pw_set(mqtt.username, _secret(mqtt.password_file))
+        if mqtt.ca_file or mqtt.cert_file:
+            try:
+                client.tls_set(mqtt.ca_file, mqtt.cert_file, mqtt.key_file)
+            except OSError as error:
+                raise ConfigError(
+                    "mqtt.ca_file", f"cannot be used: {error}", "name readable PEM files"
+                ) from error
+        if session.will is not None:
+            properties: Any = Properties(PacketTypes.WILLMESSAGE)  # type: ignore[no-untyped-call]
+            properties.WillDelayInterval = session.will_delay_s
+            client.will_set(session.will.topic, session.will.payload, 1, True, properties)
+        client.on_connect = self._connected
+        client.on_connect_fail = self._unreachable
+        client.on_disconnect = self._disconnected
+        client.on_message = self._received
+        client.on_publish = self._published
+        return client
+
+    # paho's thread ------------------------------------------------------------------------
+
+    def _connected(
+        self, client: paho.Client, _data: Any, flags: Any, reason: Any, _properties: Any
+    ) -> None:
+        if reason.is_failure:
+            self._refuse(str(reason))
+            return
+        self._failures = 0
+        self.refused = None
+        if flags.session_present:
+            self._resumed_ns = time.monotonic_ns()
+        options = SubscribeOptions(qos=1, retainAsPublished=True, retainHandling=2)
+        if self._session.subscriptions:
+            client.subscribe([(topic, options) for topic in self._session.subscriptions])
+        self._counters.add("connects")
+        _log.info(
+            "connected to the broker %s:%d%s",
+            self._mqtt.host,
+            self._mqtt.port,
+            ", session resumed" if flags.session_present else "",
+        )
+        self._events.put("connected")
+
+    def _refuse(self, reason: str) -> None:
+        if self.refused != reason:
+            _log.warning("the broker %s refuses the node: %s", self._mqtt.host, reason)
+        self.refused = reason
+
+    def _unreachable(self, _client: paho.Client, _data: Any) -> None:
+        if self._failures == 1:
+            _log.warning("no broker at %s:%d; trying on", self._mqtt.host, self._mqtt.port)
+        self._backoff()
+
+    def _disconnected(
+        self, _client: paho.Client, _data: Any, _flags: Any, reason: Any, _properties: Any
+    ) -> None:
+        if self.connected.is_set():
+            _log.warning("lost the broker: %s; reconnecting", reason)
+        self._events.put("disconnected")
+        self._backoff()
+
+    def _backoff(self) -> None:
+        """Set paho's next wait: doubling, with jitter, which paho has not."""
+        ceiling = min(MAX_BACKOFF_S, 0.5 * 2**self._failures)
+        self._failures += 1
+        delay: Any = ceiling * random.uniform(0.5, 1.0)
+        self._client.reconnect_delay_set(delay, delay)
+
+    def _received(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
+        now = Moment(time.monotonic_ns(), time.time_ns())
+        kept = bool(message.dup) or now.mono_ns - self._resumed_ns < RESUMED_NS
+        self._on_message(
+            Message(
+                message.topic, bytes(message.payload), now, bool(message.retain), kept,
+                message.qos, message.mid,
+            )
+        )  # fmt: skip
+
+    def _published(
+        self, _client: paho.Client, _data: Any, mid: int, reason: Any, _properties: Any
+    ) -> None:
+        if reason.is_failure:
+            self._counters.add("publishes_refused")
+            _log.warning("the broker refused a message: %s", reason)
+        self._events.put(mid)
+
+    # the publisher's thread ---------------------------------------------------------------
+
+    def _publish_all(self) -> None:
+        while True:
+            event = self._events.get()
+            if event == "stop":
+                return
+            self._take(event)
+            while True:  # take what else is there before publishing: fewer turns under load
+                try:
+                    event = self._events.get_nowait()
+                except Empty:
+                    break
+                if event == "stop":
+                    return
+                self._take(event)
+            self._pump()
+
+    def _take(self, event: Outgoing | int | str) -> None:
+        if isinstance(event, Outgoing):
+            self._outbox.add(event)
+        elif isinstance(event, int):
+            done = self._outbox.acknowledge(event)
+            if done is not None and done.acknowledged is not None:
+                done.acknowledged()
+        elif event == "connected":
+            self._outbox.add_first(list(self._greeting()))
+            self.connected.set()
+        else:
+            self.connected.clear()
+
+    def _pump(self) -> None:
+        while self.connected.is_set() and (message := self._outbox.next()) is not None:
+            info = self._client.publish(message.topic, message.payload, message.qos, message.retain)
+            if message.qos:
+                self._outbox.sent(info.mid, message)  # kept by paho, whatever info.rc says
+            elif info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
+                self._counters.add("unsent_qos0")
+
+    def __repr__(self) -> str:
+        state = "connected" if self.connected.is_set() else "away"
+        return f"<Broker {self._mqtt.host}:{self._mqtt.port} {state}, {self._outbox!r}>"
+
+
+def _secret(path: str | None) -> str | None:
+    """A password from its file, without the line's end.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    if path is None:
+        return None
+    try:
+        return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+    except OSError as error:
+        raise ConfigError(
+            "mqtt.password_file", f"{path}: {error.strerror}", "make it readable to the service"
+        ) from error

@@ -1,0 +1,204 @@
+"""The daemon: builds the parts, starts them, stops them; nothing else."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+
+from framebuf.buffer.buffer import Buffer
+from framebuf.buffer.directory import RingDirectory
+from framebuf.capture.camera import Camera
+from framebuf.contract import Topics
+from framebuf.errors import ConfigError, ModelError
+from framebuf.models.lane import Lane
+from framebuf.models.network import open_network
+from framebuf.service.broker import Broker, Session
+from framebuf.service.feed import Feed
+from framebuf.service.health import Counters
+from framebuf.service.outbox import Outgoing
+from framebuf.service.requests import Requests
+from framebuf.service.state import State
+from framebuf.service.systemd import Notifier
+
+if TYPE_CHECKING:
+    from framebuf.config import Loaded
+    from framebuf.models.network import Network
+    from framebuf.service.broker import Message
+
+_log = logging.getLogger(__name__)
+
+TICK_S = 0.2
+FINISH_S = 5.0
+"""How long open requests may take to finish at a stop."""
+
+
+class Daemon:
+    """One node. `run` blocks the calling thread until `stop`; parts stop in reverse order.
+
+    Start: rings, cameras (so that frames come while models load), models, requests, broker.
+    """
+
+    def __init__(self, loaded: Loaded) -> None:
+        self._loaded = loaded
+        self._config = loaded.config
+        self._topics = Topics(self._config.mqtt.base, self._config.node.name)
+        self._stopping = threading.Event()
+        self._fatal: ConfigError | None = None
+        self._notifier = Notifier()
+        self._boot_id = boot_id()
+        self.counters = Counters()
+        self.ready = threading.Event()
+
+    def stop(self) -> None:
+        """Ask the daemon to stop. Any thread, and signal handlers."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Start, serve, stop.
+
+        Raises:
+            ConfigError: what no restart can mend.
+            FramebufError: what a restart may mend.
+        """
+        cv2.setNumThreads(1)  # contexts prepare side by side; OpenCV's own threads only contend
+        with ExitStack() as stack:
+            self._serve(stack)
+        if self._fatal is not None:
+            raise self._fatal
+
+    def _serve(self, stack: ExitStack) -> None:
+        node = self._config.node
+        directory = stack.enter_context(self._ring_directory())
+        requests: list[Requests] = []
+
+        def captured(camera: str) -> None:
+            for part in requests:  # none yet while models load
+                part.captured(camera)
+
+        buffers = {
+            camera.name: Buffer(
+                camera.name,
+                directory,
+                span=camera.buffer,
+                memory=camera.memory,
+                stale_ns=camera.stale_ns,
+                boot_id=self._boot_id,
+                on_commit=partial(captured, camera.name),
+            )
+            for camera in self._config.camera
+        }
+        for buffer in buffers.values():
+            stack.callback(buffer.close)
+        cameras = [
+            Camera(camera, buffers[camera.name], on_fatal=self._fail)
+            for camera in self._config.camera
+        ]
+        for camera in cameras:
+            camera.start()
+            stack.callback(camera.stop, 3.0)
+        networks = self._open_networks()
+        lane = Lane("cpu", [context for network in networks for context in network.contexts])
+        lane.start()
+        stack.callback(lane.close)
+        feeds = [Feed(camera, buffers[camera.name], lane) for camera in self._config.camera]
+        state = State(self._config, self._topics, self._boot_id, buffers, networks, self.counters)
+        broker = self._broker(requests, state)
+        requests.append(Requests(node, self._topics, feeds, broker, self.counters, self._boot_id))
+        requests[0].start()
+        broker.start()
+        stack.callback(broker.stop, state.farewell())
+        stack.callback(requests[0].stop, FINISH_S)
+        _log.info(
+            "node %s ready: cameras %s, models %s", node.name, ", ".join(buffers),
+            ", ".join(f"{network.name} {list(network.sizes)}" for network in networks),
+        )  # fmt: skip
+        self._notifier.tell(READY="1", STATUS=state.text(broker))
+        self.ready.set()
+        self._tick(broker, requests[0], state)
+        self._notifier.tell(STOPPING="1")
+
+    def _tick(self, broker: Broker, requests: Requests, state: State) -> None:
+        """Until `stop`: availability, stats, the service manager."""
+        stats_due = time.monotonic() + state.STATS_S
+        while not self._stopping.wait(TICK_S):
+            for message in state.changes():
+                broker.publish(message)
+            if time.monotonic() >= stats_due:
+                stats_due += state.STATS_S
+                broker.publish(state.stats(requests.open_count()))
+            self._notifier.tell(WATCHDOG="1", STATUS=state.text(broker))
+
+    def _broker(self, requests: list[Requests], state: State) -> Broker:
+        node = self._config.node
+        topics = [self._topics.of_camera(c.name, "trigger") for c in self._config.camera]
+        ages = [camera.trigger.max_age.ns for camera in self._config.camera]
+        session = Session(
+            client_id=f"framebuf-{node.name}",
+            subscriptions=(*topics, self._topics.of_node("trigger")),
+            expiry_s=max(1, -(-max(ages) // 10**9)),
+            will=Outgoing(self._topics.of_node("status"), b"offline", retain=True),
+        )
+
+        def receive(message: Message) -> None:
+            requests[0].receive(message)
+
+        return Broker(
+            self._config.mqtt, session, self.counters, on_message=receive, greeting=state.greeting
+        )
+
+    def _ring_directory(self) -> RingDirectory:
+        try:
+            return RingDirectory.open(Path(self._config.node.ring_dir))
+        except ConfigError as error:
+            raise self._loaded.error("node.ring_dir", error.what, error.remedy) from error
+
+    def _open_networks(self) -> list[Network]:
+        networks = []
+        for at, model in enumerate(self._config.model):
+            try:
+                networks.append(open_network(model))
+            except ModelError as error:
+                raise self._loaded.error(
+                    f"model[{at}]", str(error), "mend the model's file or its keys"
+                ) from error
+            except MemoryError as error:
+                raise ModelError(f"model {model.name}: no memory to load it") from error
+        return networks
+
+    def _fail(self, error: ConfigError) -> None:
+        """From a camera's thread: nothing a restart can mend."""
+        self._fatal = error
+        self.stop()
+
+
+def boot_id() -> str:
+    """The kernel's id of this boot."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+def end_process_on_unexpected() -> None:
+    """Crash-only: an unexpected exception in any thread ends the process; systemd restarts it."""
+
+    def hook(args: threading.ExceptHookArgs) -> None:
+        name = args.thread.name if args.thread else "?"
+        trace = (args.exc_type, args.exc_value or args.exc_type(), args.exc_traceback)
+        _log.critical("thread %s died; ending the process", name, exc_info=trace)
+        logging.shutdown()
+        os._exit(1)
+
+    threading.excepthook = hook
+
+
+def stop_on_signals(daemon: Daemon) -> None:
+    """SIGTERM and SIGINT stop the daemon. Only the main thread."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: daemon.stop())

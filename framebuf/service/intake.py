@@ -1,0 +1,114 @@
+"""Intake: a message on a trigger topic becomes an accepted order, or an ack that says why not."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import TYPE_CHECKING
+
+from framebuf import contract
+from framebuf.contract import Ack, Topics
+from framebuf.errors import ContractError
+from framebuf.results import Failure
+from framebuf.service.orders import read_order
+from framebuf.service.outbox import Outgoing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from framebuf.contract import Trigger
+    from framebuf.service.broker import Broker, Message
+    from framebuf.service.feed import Feed
+    from framebuf.service.health import Counters
+    from framebuf.service.known import KnownIds
+    from framebuf.service.orders import Order
+
+_log = logging.getLogger(__name__)
+
+
+class Intake:
+    """Decides about triggers, on the requests' thread. `accept` may still refuse an order."""
+
+    def __init__(
+        self,
+        topics: Topics,
+        feeds: Mapping[str, Feed],
+        known: KnownIds,
+        broker: Broker,
+        counters: Counters,
+        accept: Callable[[Feed, Order], None],
+    ) -> None:
+        self._topics = topics
+        self._feeds = feeds
+        self._camera_of = {topics.of_camera(name, "trigger"): name for name in feeds}
+        self._known = known
+        self._broker = broker
+        self._counters = counters
+        self._accept = accept
+
+    def take(self, message: Message) -> None:
+        """Accept or answer; afterwards the message is taken care of."""
+        camera = self._camera_of.get(message.topic)
+        if camera is not None:
+            self._take(camera, message, partial(contract.decode_trigger, message.payload))
+        elif message.topic == self._topics.of_node("trigger"):
+            self._take_for_node(message)
+        else:
+            self._counters.add("messages_ignored")
+
+    def _take_for_node(self, message: Message) -> None:
+        """A trigger for several cameras: one request each, each with its own ack."""
+        try:
+            trigger = contract.decode_node_trigger(message.payload)
+        except ContractError as error:
+            self._counters.add(f"rejected_{error.code}")
+            _log.info("a trigger for the node was rejected: %s", error)
+            return
+        for name in dict.fromkeys(trigger.cameras):
+            if name in self._feeds:
+                self._take(name, message, partial(contract.for_camera, trigger))
+            else:
+                self._counters.add("rejected_bad_payload")
+                _log.info("a trigger names the camera %.64r, which is not here", name)
+
+    def _take(self, name: str, message: Message, decode: Callable[[], Trigger]) -> None:
+        feed = self._feeds[name]
+        try:
+            if message.retained:
+                _refuse_retained(message)
+            trigger = decode()
+            if trigger.id is not None and self._answer_again(name, trigger.id):
+                return
+            self._accept(
+                feed,
+                read_order(trigger, feed.camera, feed.buffer, message.received, kept=message.kept),
+            )
+        except ContractError as error:
+            self._counters.add(f"rejected_{error.code}")
+            failure = Failure(error.code, str(error))
+            self._ack(name, Ack(id=error.id, status="rejected", error=failure))
+
+    def _answer_again(self, camera: str, id: str) -> bool:
+        """Whether the id is known; its done is then published once more."""
+        known = self._known.find(camera, id)
+        if known is None:
+            return False
+        self._counters.add("triggers_duplicate")
+        first_at = contract.utc_text(known.first_at_ns)
+        self._ack(camera, Ack(id=id, status="duplicate", first_at=first_at))
+        if known.done is not None:
+            topic = self._topics.of_camera(camera, "done")
+            self._broker.answer_stranger(Outgoing(topic, known.done))
+        return True
+
+    def _ack(self, camera: str, ack: Ack) -> None:
+        topic = self._topics.of_camera(camera, "ack")
+        self._broker.answer_stranger(Outgoing(topic, contract.encode(ack)))
+
+
+def _refuse_retained(message: Message) -> None:
+    raise ContractError(
+        "retained",
+        "a retained trigger would fire again; publish it without retain",
+        contract.read_id(message.payload),
+    )

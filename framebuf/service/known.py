@@ -1,0 +1,54 @@
+"""The ids that are known, so that no trigger is answered twice."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+AT_LEAST = 10_000
+AT_MOST = 100_000
+
+
+@dataclass(slots=True)
+class Known:
+    """What became of an id."""
+
+    first_at_ns: int
+    """UTC, when it was accepted."""
+    ended_ns: int | None = None
+    """Monotonic, when its done was made; None while it is open."""
+    done: bytes | None = None
+
+
+class KnownIds:
+    """Ids by camera, kept for `remember_ns` after their done, and at least the last 10,000.
+
+    Only the requests' thread.
+    """
+
+    def __init__(self, remember_ns: int) -> None:
+        self._remember_ns = remember_ns
+        self._ended: OrderedDict[tuple[str, str], Known] = OrderedDict()
+        self._open: dict[tuple[str, str], Known] = {}
+
+    def find(self, camera: str, id: str) -> Known | None:
+        key = (camera, id)
+        return self._open.get(key) or self._ended.get(key)
+
+    def accept(self, camera: str, id: str, at_utc_ns: int) -> None:
+        self._open[camera, id] = Known(at_utc_ns)
+
+    def end(self, camera: str, id: str, done: bytes, now_ns: int) -> None:
+        """Keep the done document, and forget what is old."""
+        known = self._open.pop((camera, id))
+        known.done, known.ended_ns = done, now_ns
+        self._ended[camera, id] = known
+        while len(self._ended) > AT_LEAST:
+            oldest = next(iter(self._ended.values()))
+            old = oldest.ended_ns is not None and now_ns - oldest.ended_ns > self._remember_ns
+            if not old and len(self._ended) <= AT_MOST:
+                break
+            self._ended.popitem(last=False)
+
+    def __len__(self) -> int:
+        return len(self._open) + len(self._ended)

@@ -1,0 +1,158 @@
+"""What the node says about itself: the retained topics and the stats."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from framebuf import __version__
+from framebuf.capture.source import without_credentials
+from framebuf.contract import CameraInfo, Info, ModelInfo, Stats, encode, utc_text
+from framebuf.service.outbox import Outgoing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from framebuf.buffer.buffer import Buffer
+    from framebuf.config import Config
+    from framebuf.contract import Topics
+    from framebuf.models.network import Network
+    from framebuf.service.broker import Broker
+    from framebuf.service.health import Counters
+
+
+class State:
+    """Reads the parts; changes nothing but its memory of what it said last.
+
+    `changes` belongs to the main thread, `greeting` to the publisher's; both only read the parts.
+    """
+
+    STATS_S = 60.0
+
+    def __init__(
+        self,
+        config: Config,
+        topics: Topics,
+        boot_id: str,
+        buffers: Mapping[str, Buffer],
+        networks: Sequence[Network],
+        counters: Counters,
+    ) -> None:
+        self._config = config
+        self._topics = topics
+        self._boot_id = boot_id
+        self._buffers = buffers
+        self._networks = networks
+        self._counters = counters
+        self._started = time.monotonic()
+        self._online = dict.fromkeys(buffers, False)
+        self._told: object = None
+
+    def greeting(self) -> list[Outgoing]:
+        """What goes out first on each connection, retained."""
+        status = Outgoing(self._topics.of_node("status"), b"online", retain=True)
+        return [status, self._info(), *(self._availability(name) for name in self._buffers)]
+
+    def farewell(self) -> list[Outgoing]:
+        """What goes out last."""
+        gone = [
+            Outgoing(self._topics.of_camera(name, "availability"), b"offline", retain=True)
+            for name in self._buffers
+        ]
+        return [*gone, Outgoing(self._topics.of_node("status"), b"offline", retain=True)]
+
+    def changes(self) -> list[Outgoing]:
+        """What has changed since the last call: availability, and what cameras turned out to be."""
+        now = time.monotonic_ns()
+        out = []
+        for name, buffer in self._buffers.items():
+            online = buffer.online(now)
+            if online != self._online[name]:
+                self._online[name] = online
+                self._counters.add("camera_online" if online else "camera_offline")
+                out.append(self._availability(name))
+        facts = [(buffer.size, buffer.rate, buffer.extent) for buffer in self._buffers.values()]
+        if facts != self._told:
+            self._told = facts
+            out.append(self._info())
+        return out
+
+    def stats(self, requests_open: int) -> Outgoing:
+        now = time.monotonic_ns()
+        cameras: dict[str, dict[str, int | float | bool | None]] = {
+            name: {
+                "online": buffer.online(now),
+                "held": buffer.held(),
+                "leased": buffer.leased(),
+                "kept": buffer.kept,
+                "dropped": buffer.dropped,
+                "bytes": buffer.bytes(),
+            }
+            for name, buffer in self._buffers.items()
+        }
+        stats = Stats(
+            at=utc_text(time.time_ns()),
+            uptime_s=round(time.monotonic() - self._started, 1),
+            counters=self._counters.snapshot(),
+            cameras=cameras,
+            requests_open=requests_open,
+        )
+        return Outgoing(self._topics.of_node("stats"), encode(stats), qos=0)
+
+    def text(self, broker: Broker) -> str:
+        """One line for `systemctl status`."""
+        now = time.monotonic_ns()
+        away = [name for name, buffer in self._buffers.items() if not buffer.online(now)]
+        parts = [f"{len(self._buffers) - len(away)} of {len(self._buffers)} cameras online"]
+        if away:
+            parts.append(f"away: {', '.join(away)}")
+        if not broker.connected.is_set():
+            parts.append("broker refuses us" if broker.refused else "no broker")
+        return "; ".join(parts)
+
+    def _availability(self, name: str) -> Outgoing:
+        online = self._buffers[name].online(time.monotonic_ns())
+        topic = self._topics.of_camera(name, "availability")
+        return Outgoing(topic, b"online" if online else b"offline", retain=True)
+
+    def _info(self) -> Outgoing:
+        cameras = {}
+        for camera in self._config.camera:
+            buffer = self._buffers[camera.name]
+            width, height = buffer.size or (None, None)
+            cameras[camera.name] = CameraInfo(
+                source=without_credentials(camera.source),
+                width=width,
+                height=height,
+                rate=buffer.rate,
+                history=buffer.extent.history if buffer.extent else None,
+                models=camera.models,
+            )
+        models = {
+            network.name: ModelInfo(
+                task=network.task,
+                platform=network.platform,
+                batch_sizes=network.sizes,
+                inputs=network.largest,
+                runtimes=len(network.contexts),
+            )
+            for network in self._networks
+        }
+        info = Info(
+            version=__version__,
+            boot_id=self._boot_id,
+            at=utc_text(time.time_ns()),
+            cameras=cameras,
+            models=models,
+            limits={"max_pending": self._config.node.max_pending},
+            clock_synchronised=clock_synchronised(),
+        )
+        return Outgoing(self._topics.of_node("info"), encode(info), retain=True)
+
+
+def clock_synchronised() -> bool | None:
+    """Whether systemd-timesyncd has set the clock; None where that does not run."""
+    if not Path("/run/systemd/timesync").is_dir():
+        return None
+    return Path("/run/systemd/timesync/synchronized").exists()
