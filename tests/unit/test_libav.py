@@ -1,0 +1,361 @@
+"""Video files and HTTP streams, made and served by the test."""
+
+from __future__ import annotations
+
+import struct
+import threading
+import types
+from collections.abc import Iterable
+from fractions import Fraction
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from framebuf.capture import pace
+from framebuf.capture import source as source_module
+from framebuf.capture.source import now, open_source
+from framebuf.errors import SourceError
+from framebuf.frames import LIVE
+from framebuf.units import SECOND_NS
+
+RATE = 500
+"""Frames a second of the test's files: fast, and a whole number of milliseconds."""
+
+
+def grey(value: int, height: int, width: int):
+    return np.full((height, width, 3), value, np.uint8)
+
+
+def film(path, values, *, codec="ffv1", pixels="bgr0", size=(18, 34), rate=RATE, pts=None, **more):
+    """Write one grey frame for each value; `pts` in milliseconds instead of `rate`."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=rate)
+        stream.height, stream.width = size
+        stream.pix_fmt = pixels
+        stream.options = more
+        if pts:
+            stream.codec_context.time_base = Fraction(1, 1000)
+        for at, value in enumerate(values):
+            picture = av.VideoFrame.from_ndarray(grey(value, *size), format="bgr24")
+            frame = picture.reformat(format=pixels)
+            if pts:
+                frame.pts, frame.time_base = pts[at], Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return str(path)
+
+
+def jpeg(value: int, height: int = 48, width: int = 64) -> bytes:
+    pixels = np.random.default_rng(value).integers(0, 40, (height, width, 3), dtype=np.uint8)
+    return cv2.imencode(".jpg", pixels + np.uint8(value))[1].tobytes()
+
+
+def film_of_jpegs(path, jpegs: list[bytes]) -> str:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=RATE)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuvj420p"
+        container.start_encoding()
+        for at, content in enumerate(jpegs):
+            packet = av.Packet(content)
+            packet.stream, packet.time_base = stream, Fraction(1, RATE)
+            packet.pts = packet.dts = at
+            container.mux(packet)
+    return str(path)
+
+
+def pixels_of(grab):
+    canvas = np.full((grab.height + 2, grab.width + 2, 3), 7, np.uint8)
+    grab.write(canvas[1:-1, 1:-1])
+    picture = canvas[1:-1, 1:-1].copy()
+    canvas[1:-1, 1:-1] = 7
+    assert (canvas == 7).all(), "wrote beyond its destination"
+    return picture
+
+
+@pytest.fixture
+def stop():
+    return threading.Event()
+
+
+@pytest.fixture
+def opened(stop):
+    """Open a source; it is closed at the end of the test."""
+    sources = []
+
+    def opener(source, stop=stop):
+        sources.append(open_source(source, fps=None, stop=stop))
+        return sources[-1]
+
+    yield opener
+    for source in sources:
+        source.close()
+
+
+def test_a_file_is_played_over_and_over_with_the_same_positions(tmp_path, opened):
+    source = opened(film(tmp_path / "a.mkv", [10, 20, 30]))
+    grabs = [source.grab() for _ in range(7)]
+    assert [grab.origin.position for grab in grabs] == [0, 1, 2, 0, 1, 2, 0]
+    assert {grab.origin.file for grab in grabs} == {None}
+    assert [pixels_of(grab)[5, 5].tolist() for grab in grabs] == [
+        [value] * 3 for value in (10, 20, 30, 10, 20, 30, 10)
+    ]
+    assert source.rate == RATE
+
+
+def test_frames_that_the_decoder_holds_back_are_not_lost_at_the_end(tmp_path, opened):
+    values = list(range(20, 220, 20))
+    path = film(
+        tmp_path / "a.mp4", values, codec="libx264", pixels="yuv420p", size=(18, 34), bf="2"
+    )
+    source = opened(path)
+    grabs = [source.grab() for _ in range(2 * len(values))]
+    assert [grab.origin.position for grab in grabs] == 2 * list(range(len(values)))
+    seen = [int(pixels_of(grab)[5, 5, 1]) for grab in grabs]
+    assert np.abs(np.array(seen) - 2 * values).max() <= 6
+
+
+@pytest.mark.parametrize(
+    ("codec", "pixels", "size"),
+    [
+        ("rawvideo", "bgr24", (17, 33)),
+        ("ffv1", "yuv444p", (17, 33)),
+        ("ffv1", "gray", (17, 33)),
+        ("ffv1", "yuv420p", (18, 30)),
+    ],
+)
+def test_any_size_and_layout_comes_as_bgr(tmp_path, opened, codec, pixels, size):
+    path = film(tmp_path / "a.avi", [10, 200], codec=codec, pixels=pixels, size=size)
+    grab = opened(path).grab()
+    assert (grab.height, grab.width) == size
+    assert np.abs(pixels_of(grab).astype(int) - 10).max() <= 5
+
+
+def test_raw_video_that_stands_bottom_up_is_turned(tmp_path, opened):
+    path = tmp_path / "a.avi"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("rawvideo", rate=RATE)
+        stream.height, stream.width, stream.pix_fmt = 17, 33, "bgr24"
+        picture = grey(0, 17, 33)
+        picture[:5] = (10, 100, 200)
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
+    data = path.read_bytes()
+    top_down, bottom_up = struct.pack("<ii", 33, -17), struct.pack("<ii", 33, 17)
+    assert top_down in data
+    path.write_bytes(data.replace(top_down, bottom_up, 1))
+    assert np.array_equal(pixels_of(opened(str(path)).grab()), picture[::-1])
+
+
+def test_a_file_keeps_its_own_pace_over_jumps_and_repeats(tmp_path, opened, monkeypatch):
+    """Frames at 0, 40, 140 ms; then a clock that jumps by two hours."""
+    time_ns = 10**12
+
+    class Stop:
+        def is_set(self):
+            return False
+
+        def wait(self, timeout):
+            nonlocal time_ns
+            time_ns += round(timeout * SECOND_NS)
+            return False
+
+    fake = types.SimpleNamespace(monotonic_ns=lambda: time_ns, time_ns=lambda: time_ns)
+    monkeypatch.setattr(pace, "time", fake)
+    monkeypatch.setattr(source_module, "time", fake)
+    path = film(tmp_path / "a.mkv", [10, 20, 30, 40], pts=[0, 40, 140, 7_200_000], rate=25)
+    source = opened(path, stop=Stop())
+    monkeypatch.setattr(source, "_period_s", 0.2)
+    stamps = [source.grab().captured.mono_ns for _ in range(6)]
+    assert np.diff(stamps).tolist() == [ms * 10**6 for ms in (40, 100, 200, 200, 40)]
+
+
+def test_stop_ends_a_file(tmp_path, opened, stop):
+    source = opened(film(tmp_path / "a.mkv", [10, 20]))
+    source.grab()
+    stop.set()
+    with pytest.raises(SourceError, match="stopped"):
+        source.grab()
+
+
+def test_what_is_no_video_says_so_in_one_line(tmp_path, opened, capfd):
+    text = tmp_path / "a.mp4"
+    text.write_text("no video\n" * 100)
+    with pytest.raises(SourceError, match=r"cannot open .*a\.mp4: Invalid data") as failure:
+        opened(str(text))
+    assert "\n" not in str(failure.value)
+    sound = tmp_path / "a.wav"
+    with av.open(str(sound), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), layout="mono")
+        frame.sample_rate = 8000
+        container.mux(stream.encode(frame))
+    with pytest.raises(SourceError, match="no video stream"):
+        opened(str(sound))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_file_without_a_frame_fails_and_does_not_spin(tmp_path, opened):
+    path = film_of_jpegs(tmp_path / "a.avi", [])
+    with pytest.raises(SourceError, match="has no frames"):
+        opened(path).grab()
+
+
+def test_a_file_that_vanished_ends_at_its_repeat(tmp_path, opened):
+    path = tmp_path / "a.mkv"
+    source = opened(film(path, [10, 20]))
+    path.unlink()
+    assert [source.grab().origin.position for _ in range(2)] == [0, 1]
+    with pytest.raises(SourceError, match="No such file"):
+        source.grab()
+
+
+def test_a_damaged_frame_is_an_error_at_its_position_and_the_next_comes(tmp_path, opened, capfd):
+    half = jpeg(60)[: len(jpeg(60)) // 2]
+    source = opened(film_of_jpegs(tmp_path / "a.avi", [jpeg(20), half, jpeg(100), b"no jpeg"]))
+    grabs = [source.grab() for _ in range(8)]
+    assert [grab.origin.position for grab in grabs] == 2 * [0, 1, 2, 3]
+    assert [grab.error is None for grab in grabs] == 2 * [True, False, True, False]
+    assert grabs[1].error.startswith("cannot be decoded: ")
+    assert (grabs[1].height, grabs[1].width) == (48, 64)
+    assert pixels_of(grabs[2]).mean() == pytest.approx(120, abs=3)
+    assert capfd.readouterr() == ("", "")
+
+
+MJPEG = "multipart/x-mixed-replace; boundary=part"
+
+
+class Served(ThreadingHTTPServer):
+    """Bytes over HTTP, as parts of MJPEG by default, and events to wait for; the end closes."""
+
+    daemon_threads = True
+
+    def __init__(self, script: Iterable[bytes | threading.Event], kind: str) -> None:
+        super().__init__(("127.0.0.1", 0), self.Connection)
+        self.script = script
+        self.kind = kind
+        self.url = f"http://127.0.0.1:{self.server_address[1]}/"
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
+
+    class Connection(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Type", self.server.kind)
+            if self.server.kind != MJPEG:  # without a length, libav calls the end an I/O error
+                self.send_header("Content-Length", str(sum(map(len, self.server.script))))
+            self.end_headers()
+            for item in self.server.script:
+                if isinstance(item, threading.Event):
+                    item.wait(20)
+                    continue
+                if self.server.kind != MJPEG:
+                    self.wfile.write(item)
+                    continue
+                head = f"--part\r\nContent-Type: image/jpeg\r\nContent-Length: {len(item)}\r\n\r\n"
+                self.wfile.write(head.encode() + item + b"\r\n")
+
+        def log_message(self, *_):
+            pass
+
+
+@pytest.fixture
+def serve():
+    servers = []
+
+    def server(*script, kind=MJPEG) -> str:
+        servers.append(Served(script, kind))
+        return servers[-1].url
+
+    yield server
+    for served in servers:
+        for item in served.script:
+            if isinstance(item, threading.Event):
+                item.set()
+        served.shutdown()
+        served.server_close()
+
+
+def test_a_stream_gives_live_frames_and_its_end_is_an_error(serve, opened):
+    source = opened(serve(jpeg(20), jpeg(60), jpeg(100)))
+    grabs = [source.grab() for _ in range(3)]
+    assert [grab.origin for grab in grabs] == [LIVE] * 3
+    assert [pixels_of(grab).mean() for grab in grabs] == pytest.approx([40, 80, 120], abs=3)
+    assert source.rate is None, "MJPEG tells no rate, and libav's 25 is made up"
+    with pytest.raises(SourceError, match=r"ended|failed: Input/output error"):
+        source.grab()
+
+
+def test_a_stream_that_ends_cleanly_is_an_error_too(tmp_path, serve, opened):
+    path = film(tmp_path / "a.ts", [60] * 9, codec="mpeg2video", pixels="yuv420p", rate=25)
+    source = opened(serve(Path(path).read_bytes(), kind="video/mp2t"))
+    grabs = []
+    with pytest.raises(SourceError, match="the stream ended"):
+        grabs.extend(iter(source.grab, None))
+    assert [grab.origin for grab in grabs] == [LIVE] * len(grabs)
+    assert len(grabs) >= 5
+    assert source.rate == 25
+
+
+def test_a_frame_is_stamped_when_it_arrives_not_when_it_is_waited_for(serve, opened):
+    sent = threading.Event()
+    source = opened(serve(jpeg(20), jpeg(60), jpeg(100), sent, jpeg(140)))
+    before = [source.grab().captured for _ in range(3)]
+    grabs = []
+    waiting = threading.Thread(target=lambda: grabs.append(source.grab()))
+    waiting.start()
+    sent_at = now()
+    sent.set()
+    waiting.join(10)
+    stamps = [*before, sent_at, grabs[0].captured, now()]
+    assert stamps == sorted(stamps, key=lambda moment: moment.mono_ns)
+    assert sent_at.utc_ns <= grabs[0].captured.utc_ns
+
+
+def test_a_stream_may_change_its_size_and_break_a_picture(serve, opened):
+    half = jpeg(60)[: len(jpeg(60)) // 2]
+    source = opened(serve(jpeg(20), jpeg(60), half, jpeg(100, 96, 128), jpeg(140)))
+    grabs = [source.grab() for _ in range(5)]
+    assert [(grab.height, grab.width) for grab in grabs] == [
+        (48, 64), (48, 64), (48, 64), (96, 128), (48, 64),
+    ]  # fmt: skip
+    assert [grab.error is None for grab in grabs] == [True, True, False, True, True]
+    assert pixels_of(grabs[3]).mean() == pytest.approx(120, abs=3)
+    assert pixels_of(grabs[4]).mean() == pytest.approx(160, abs=3)
+
+
+def test_a_stream_that_falls_silent_times_out(serve, opened):
+    source = opened(serve(jpeg(20), jpeg(60), jpeg(100), threading.Event()))
+    for _ in range(3):
+        source.grab()
+    with pytest.raises(SourceError, match=r"reading http://127.*: it timed out"):
+        source.grab()
+
+
+def test_stop_ends_a_stream(serve, opened, stop):
+    source = opened(serve(jpeg(20), jpeg(60), threading.Event()))
+    stop.set()
+    with pytest.raises(SourceError, match="stopped"):
+        source.grab()
+
+
+def test_a_server_that_is_not_there_is_told_without_its_password(opened):
+    with pytest.raises(SourceError, match=r"cannot open http://127\.0\.0\.1:1/x: ") as failure:
+        opened("http://user:secret@127.0.0.1:1/x")
+    assert "secret" not in str(failure.value)
+    assert "\n" not in str(failure.value)
+
+
+def test_packets_before_the_first_key_frame_are_no_broken_pictures(tmp_path, serve, stop):
+    """Joined midway, H.264 gives nothing until it can be decoded, and then every frame."""
+    path = tmp_path / "a.ts"
+    film(path, [60] * 30, codec="libx264", pixels="yuv420p", g="20", tune="zerolatency")
+    with av.open(str(path)) as container:
+        starts = [packet.pos for packet in container.demux(video=0) if packet.size]
+    (tmp_path / "mid.ts").write_bytes(path.read_bytes()[starts[5] :])
+    source = open_source(str(tmp_path / "mid.ts"), fps=None, stop=stop)
+    grabs = [source.grab() for _ in range(11)]
+    assert [grab.error for grab in grabs] == [None] * 11
+    assert [grab.origin.position for grab in grabs] == [*range(10), 0]
+    source.close()
