@@ -13,7 +13,7 @@ Said = list[tuple[str, Document]]
 
 
 def ack(status: str = "accepted", **more: Any) -> tuple[str, Document]:
-    return "ack", {"v": 1, "id": "r", "status": status, **more}
+    return "ack", {"v": 1, "id": "r", "status": status} | more
 
 
 def result(index: int, **more: Any) -> tuple[str, Document]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.service.said import BEST, DUPLICATE, REFUSED, ack, done, faults, good, result
+from tests.service.shapes import faults_of
 
 if TYPE_CHECKING:
     from tests.service.messages import Document
@@ -58,6 +59,7 @@ BREACHES: list[tuple[Callable[[Said], None], str]] = [
     (swap(0, 1), "results [0] before the ack"),
     (swap(4, 5), "results [3] after done"),
     (insert(6, result(4)), "results [4] after done"),
+    (lambda said: said.insert(0, said.pop()), "done before the ack"),
     # the indexes and the frames
     (remove(2), "4 published; 3 came"),
     (insert(3, result(1)), "index 1 came again"),
@@ -120,3 +122,39 @@ def test_each_breach_is_told(breach: Callable[[Said], None], told: str) -> None:
     said = copy.deepcopy(good())
     breach(said)
     assert told in "\n".join(faults(said))
+
+
+def no_detections(**more: Any) -> Document:
+    document = result(0, **more)[1]
+    return {key: value for key, value in document.items() if key != "detections"}
+
+
+@pytest.mark.parametrize(
+    ("leaf", "document", "told"),
+    [
+        ("result", [1], "not a JSON object"),
+        ("ack", ack(id="a b")[1], "accepted with id 'a b'"),
+        ("ack", ack(id=None)[1], "accepted with id None"),
+        ("ack", ack("rejected", error={"code": "stale"})[1], "message is None"),
+        ("ack", ack("duplicate")[1], "first_at: None"),
+        ("ack", ack("duplicate", first_at="2026-13-01T00:00:00.000Z")[1], "first_at"),
+        ("result", result(0, id="ü")[1], "id 'ü'"),
+        ("done", done(id="")[1], "id ''"),
+        ("result", result(0, frame=7)[1], "frame is 7"),
+        ("result", no_detections(error={"code": "x"}), "message is None"),
+        ("result", no_detections(embedding={"f32": "AAAA", "dim": 4}), "3 bytes"),
+        ("result", no_detections(embedding={"f32": "A", "dim": 4}), "embedding: Error"),
+        ("result", no_detections(embedding={"f32": "AAAA"}), "KeyError"),
+        ("result", result(0, frame=result(0)[1]["frame"] | {"position": -1})[1], "position is -1"),
+    ],
+)
+def test_each_misshapen_document_is_told(leaf: str, document: Any, told: str) -> None:
+    assert told in "\n".join(faults_of(leaf, document))
+
+
+def test_well_shaped_documents_pass() -> None:
+    position = result(0)[1]["frame"] | {"position": 3, "file": "a.jpg"}
+    embedding = {"f32": "AACAPw==", "dim": 1}
+    assert faults_of("result", no_detections(frame=position, embedding=embedding)) == []
+    assert faults_of("ack", REFUSED[1] | {"id": None}) == []
+    assert faults_of("ack", DUPLICATE[1]) == []
