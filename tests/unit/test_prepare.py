@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import cv2
 import numpy as np
 import pytest
@@ -154,7 +156,7 @@ def test_colours_arrive_in_the_order_that_the_model_wants():
 
 def test_a_frame_of_another_size_repaints_the_border():
     preparer, slot = Preparer(spec(), "letterbox"), np.zeros((64, 96, 3), np.uint8)
-    for height, width in ((90, 120), (20, 200), (90, 120), (300, 10)):
+    for height, width in ((90, 120), (20, 120), (20, 200), (90, 120), (90, 30), (300, 10)):
         frame = picture(height, width)
         place = preparer.write(frame, slot)
         np.testing.assert_array_equal(slot, letterboxed(frame, 64, 96))
@@ -173,6 +175,22 @@ def test_center_crop_of_a_frame_of_the_right_size_is_the_centre_itself():
     slot = np.zeros((224, 224, 3), np.uint8)
     Preparer(spec(height=224, width=224), "center-crop", "bgr").write(frame, slot)
     np.testing.assert_array_equal(slot, frame[16:240, 16:240])
+
+
+@pytest.mark.parametrize("resize", ["letterbox", "stretch", "center-crop"])
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_writing_allocates_no_picture(layout, dtype, resize):
+    slot = np.zeros(spec(layout, dtype).rows(1)[1:], dtype)
+    preparer, frame = Preparer(spec(layout, dtype), resize), picture()
+    preparer.write(frame, slot)
+    tracemalloc.start()
+    try:
+        preparer.write(frame, slot)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 64 * 96
 
 
 def test_a_part_of_a_frame_and_a_frozen_frame_are_read_as_they_are():
