@@ -46,10 +46,11 @@ class Pacer:
 class Decimator:
     """Which frames to keep of those that come, by their stamps: `fps` a second on average.
 
-    A frame is kept when it is not earlier than `due`; `due` then moves on by one period, from
-    where it was, so that lateness does not add up. More than a period late (frames were away),
-    it starts anew from the frame: nothing is made up for, so a pause causes no burst. The start
-    is a quarter period early, so that at about the source's own rate jitter costs no frames.
+    A frame is kept when it is not earlier than `due`; `due` then moves on by one period from
+    where it was, so that lateness does not add up: one frame may follow sooner to make up for it.
+    More than one and a half periods late (frames were away), it starts anew from the frame, so
+    that a pause causes no burst; less would lose frames to jitter near the source's own rate. The
+    start is a quarter period early: at the source's own rate jitter then costs nothing.
     """
 
     def __init__(self, fps: float | None) -> None:
@@ -58,9 +59,11 @@ class Decimator:
 
     def keeps(self, stamp_ns: int) -> bool:
         """Whether the frame of this monotonic stamp is kept."""
+        if not self._period_ns:
+            return True
         if self._due_ns is not None and stamp_ns < self._due_ns:
             return False
-        if self._due_ns is None or stamp_ns - self._due_ns > self._period_ns:
+        if self._due_ns is None or 2 * (stamp_ns - self._due_ns) > 3 * self._period_ns:
             self._due_ns = stamp_ns - self._period_ns // 4
         self._due_ns += self._period_ns
         return True
