@@ -1,2 +1,90 @@
+"""framebuf check: what a configuration means, and what is wrong with it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
 import typer
-def add_to(app: typer.Typer) -> None: ...
+
+from framebuf.config import DEFAULT_PATH
+
+if TYPE_CHECKING:
+    from framebuf.service.survey import Report
+
+EX_CONFIG = 78
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("check")(check)
+
+
+def check(
+    config: Annotated[
+        Path, typer.Option("-c", "--config", help="The configuration file.")
+    ] = DEFAULT_PATH,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON Schemas instead, and exit.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Read the configuration, try models, cameras and broker, and say what is wrong.
+
+    Exit 0 where all is well, else 78.
+
+    Example: framebuf check -c /etc/framebuf/framebuf.toml
+    """
+    import msgspec  # noqa: PLC0415 - --help stays quick
+
+    from framebuf import config as configuration  # noqa: PLC0415
+    from framebuf import contract  # noqa: PLC0415
+
+    if schema:
+        schemas = {"config": configuration.schema(), "messages": contract.schemas()}
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(schemas)).decode() + "\n")
+        return
+    report = _report(config, quiet=json)
+    if json:
+        sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
+    else:
+        _show(report)
+    raise typer.Exit(0 if report.ok else EX_CONFIG)
+
+
+def _report(path: Path, *, quiet: bool) -> Report:
+    from rich.console import Console  # noqa: PLC0415
+
+    from framebuf import config as configuration  # noqa: PLC0415
+    from framebuf.errors import ConfigError  # noqa: PLC0415
+    from framebuf.service.survey import Report, problem, survey  # noqa: PLC0415
+
+    try:
+        loaded = configuration.load(path)
+    except ConfigError as error:
+        return Report(ok=False, problems=[problem(error)], cameras=[], models=[])
+    if quiet:
+        return survey(loaded)
+    with Console(stderr=True).status("reading") as status:
+        return survey(loaded, progress=lambda what: status.update(f"trying {what}"))
+
+
+def _show(report: Report) -> None:
+    for model in report.models:
+        sizes = ", ".join(map(str, model["batch_sizes"]))
+        typer.echo(
+            f"model {model['name']}: {model['task']} on {model['platform']}, {model['input']}, "
+            f"batch sizes {sizes}, runtimes {model['runtimes']}"
+        )
+    for camera in report.cameras:
+        rate = camera["rate"]
+        reach = f", {camera['history'] / rate:.1f} s at {rate:g} a second" if rate else ""
+        typer.echo(
+            f"camera {camera['name']}: {camera['width']}×{camera['height']}, "
+            f"history {camera['history']} frames{reach}, headroom {camera['headroom']}: "
+            f"{camera['bytes'] / 2**20:.0f} MiB"
+        )
+    for problem in report.problems:
+        typer.echo(f"{problem.where}: {problem.what}\n  → {problem.remedy}", err=True)
+    if report.ok:
+        typer.echo("all is well")

@@ -92,6 +92,7 @@ class Broker:
         self._outbox = Outbox()
         self._resumed_ns = -RESUMED_NS
         self._failures = 0
+        self._stopping = False
         self._strangers = threading.Semaphore(MAX_STRANGERS)
         self._publisher = threading.Thread(
             target=self._publish_all, name="mqtt-publish", daemon=True
@@ -141,6 +142,7 @@ class Broker:
         end = time.monotonic() + timeout_s
         while self.connected.is_set() and self.waiting() and time.monotonic() < end:
             time.sleep(0.005)
+        self._stopping = True
         self._events.put("stop")
         self._publisher.join(timeout_s)
         self._client.disconnect()
@@ -213,7 +215,7 @@ class Broker:
     def _disconnected(
         self, _client: paho.Client, _data: Any, _flags: Any, reason: Any, _properties: Any
     ) -> None:
-        if self.connected.is_set():
+        if self.connected.is_set() and not self._stopping:
             _log.warning("lost the broker: %s; reconnecting", reason)
         self._events.put("disconnected")
         self._backoff()
