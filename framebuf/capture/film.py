@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from av.video.frame import VideoFrame
-
+    from framebuf.capture.libav import Picture
     from framebuf.capture.source import Grab
 
 _LONGEST_STEP_S = 60.0
@@ -61,7 +60,7 @@ class Film:
         captured = self._pacer.wait(round(step_s * SECOND_NS))
         return self._video.grab(picture, captured, Origin(position))
 
-    def _endless(self) -> Iterator[tuple[int, VideoFrame | str, float | None]]:
+    def _endless(self) -> Iterator[tuple[int, Picture, float | None]]:
         """Position, picture, and seconds on the file's clock if it has one."""
         while True:
             position = 0

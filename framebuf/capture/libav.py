@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import av
 import numpy as np
@@ -35,6 +35,10 @@ _HIGHEST_RATE = 1000
 
 # Before 17 there is no such parameter, and one thread
 _ONE_THREAD: dict[str, Any] = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
+
+
+Picture: TypeAlias = "VideoFrame | str"
+"""A decoded frame, or why it could not be decoded."""
 
 
 class Video:
@@ -92,8 +96,7 @@ class Video:
         except av.FFmpegError as error:
             raise SourceError(f"reading {self.name} failed: {_why(error)}") from error
 
-    def grab(self, picture: VideoFrame | str, captured: Moment, origin: Origin = LIVE) -> Grab:
-        """The frame, or the text that says why it could not be decoded."""
+    def grab(self, picture: Picture, captured: Moment, origin: Origin = LIVE) -> Grab:
         if isinstance(picture, str):
             return Grab(captured, *self._size, origin=origin, error=picture)
         self._size = (picture.height, picture.width)
@@ -120,7 +123,7 @@ class Video:
         self._container.close()
 
 
-def decoded(packet: av.Packet[VideoStream]) -> list[VideoFrame | str]:
+def decoded(packet: av.Packet[VideoStream]) -> list[Picture]:
     """The pictures of one packet; one that is damaged, as the text that says so."""
     try:
         frames = packet.decode()

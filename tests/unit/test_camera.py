@@ -423,7 +423,7 @@ def test_a_pause_causes_no_burst(pause_ms, fps):
     steps=st.lists(st.integers(1, 3 * SECOND_NS), min_size=1, max_size=200), fps=st.floats(0.5, 60)
 )
 def test_no_stretch_of_time_has_more_than_its_share(steps, fps):
-    """At most half a period is made up for; and after two periods of silence every frame is kept."""
+    """At most half a period is made up for; after two periods of silence a frame is kept."""
     stamps = np.cumsum(steps).tolist()
     chosen = kept(stamps, fps)
     for at, first in enumerate(chosen):
