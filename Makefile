@@ -1,0 +1,52 @@
+# Everything a developer types. Needs make, and Python 3.11 or newer with venv; the rest it sets up.
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+
+BIN := $(VENV)/bin
+# Names the interpreter: another Python makes the environment anew. Empty: there is no such command.
+VERSION := $(shell $(PYTHON) -c 'import platform; print(platform.python_version())' 2>/dev/null)
+READY := $(VENV)/.ready-$(VERSION)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench clean
+
+help: ## say what there is to make
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo 'PYTHON=python3.12 names an interpreter, VENV=DIR the environment (default .venv).'
+
+demo: $(READY) ## the whole line on this machine, no camera needed; ARGS="--once" for one trigger
+	@$(BIN)/framebuf demo $(ARGS)
+
+test: $(READY) ## all tests, with the Debian packages they need; ARGS="-k ring" picks
+	@sh tests/debian-packages.sh
+	@$(BIN)/pytest $(ARGS)
+
+lint: $(READY) ## ruff, mypy and the floors between the folders
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(READY) ## every script of tests/bench, with a summary; ARGS="ring" picks by name
+	@$(BIN)/python tests/bench $(ARGS)
+
+clean: ## remove what was made, the environment too
+	@rm -rf $(VENV) out dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+		.import_linter_cache
+	@find framebuf tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A changed pyproject.toml is installed over what is there, so that nothing running from the
+# environment loses it; where none of this Python is complete, it is made from nothing.
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "framebuf needs Python 3.11 or newer, $(PYTHON) is $(or $(VERSION),not there):" \
+			"apt install python3, or make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+		echo "$(PYTHON) has no venv: apt install python3-venv" >&2; exit 1; }
+	@echo "Setting up $(VENV) with Python $(VERSION): a minute, once." >&2
+	@test -e $@ || $(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --disable-pip-version-check -q -e '.[dev,demo]'
+	@touch $@

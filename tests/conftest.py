@@ -1,0 +1,65 @@
+"""What every test may ask for: the programs of the system, free ports; and no thread left over."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGES = Path(__file__).with_name("debian-packages.txt")
+OF_PACKAGE = {"mosquitto": "mosquitto", "systemd-analyze": "systemd"}
+"""The Debian package of each program that a test asks for."""
+
+SEARCHED = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"))
+"""Debian puts servers where only root looks."""
+
+ENDING_S = 5.0
+"""How long threads may take to end after the last test."""
+
+
+def find(program: str) -> str:
+    """The path of a program. Where it is not there the test skips, and fails with CI=true."""
+    path = shutil.which(program, path=SEARCHED)
+    if path is None:
+        reason = f"{program} is missing: apt install {OF_PACKAGE[program]}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tool() -> Callable[[str], str]:
+    """`tool("mosquitto")`: its path, or a skip (with CI=true a failure) that names the package."""
+    return find
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """`free_port()`: a TCP port of 127.0.0.1 on which nothing listened just now."""
+
+    def choose() -> int:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        return port
+
+    return choose
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_thread_outlives_the_tests() -> Iterator[None]:
+    """Whatever a test starts, it stops."""
+    before = set(threading.enumerate())
+    yield
+    until = time.monotonic() + ENDING_S
+    for thread in set(threading.enumerate()) - before:
+        thread.join(max(0.0, until - time.monotonic()))
+    left = sorted(thread.name for thread in set(threading.enumerate()) - before)
+    assert not left, f"still running after the last test: {', '.join(left)}"
