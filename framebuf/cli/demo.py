@@ -1,2 +1,67 @@
+"""framebuf demo: everything in one process."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
 import typer
-def add_to(app: typer.Typer) -> None: ...
+
+from framebuf.cli.trigger import EXIT, NO_ANSWER
+
+if TYPE_CHECKING:
+    from framebuf.demo.play import Exchange
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("demo")(demo)
+
+
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="One trigger, then stop.")] = False,
+    source: Annotated[
+        str | None,
+        typer.Option(help="A folder of pictures, a video file, an rtsp:// or http:// URL."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where annotated pictures go.")] = Path("out"),
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document; implies --once.")
+    ] = False,
+    broker: Annotated[str | None, typer.Option(hidden=True, help="mosquitto or iotcore.")] = None,
+) -> None:
+    """Camera, MQTT broker and daemon on this machine: see triggers answered within seconds.
+
+    Sends triggers over MQTT, shows each result as it comes, and writes annotated pictures.
+    With --once: exit 0 complete, 3 partial, 4 failed or rejected, 5 no answer.
+
+    Example: framebuf demo --once
+    """
+    from framebuf.demo import play  # noqa: PLC0415 - --help stays quick
+    from framebuf.demo.broker import KINDS  # noqa: PLC0415
+
+    if broker not in (None, *KINDS):
+        raise typer.BadParameter(f"use {' or '.join(KINDS)}", param_hint="--broker")
+    if not once and not json:
+        play.for_ever(source, out, broker=broker)
+        return
+    exchange = play.once(source, out, broker=broker, quiet=json)
+    if json:
+        _print(exchange)
+    raise typer.Exit(_code(exchange))
+
+
+def _code(exchange: Exchange) -> int:
+    return EXIT[exchange.done["event_type"]] if exchange.done else NO_ANSWER
+
+
+def _print(exchange: Exchange) -> None:
+    import msgspec  # noqa: PLC0415
+
+    document = {
+        "trigger": exchange.trigger,
+        "results": exchange.results,
+        "done": exchange.done,
+        "files": [str(path) for path in exchange.files],
+    }
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n")

@@ -1,0 +1,180 @@
+"""The demo itself: triggers sent, answers shown, pictures written."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from framebuf.demo import scene
+from framebuf.demo.album import Album
+from framebuf.demo.screen import Screen
+from framebuf.demo.stage import Stage, set_up
+from framebuf.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from framebuf.demo.client import Client
+    from framebuf.service.caller import Answer
+
+EVERY_S = 5.0
+"""From one trigger to the next."""
+ANSWER_S = 40.0
+"""Longer than the trigger's own deadline."""
+FILL_S = 15.0
+"""For the camera's first frames."""
+
+Document = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One trigger and what came back."""
+
+    trigger: Document
+    results: list[Document] = field(default_factory=list)
+    done: Document = field(default_factory=dict)
+    files: list[Path] = field(default_factory=list)
+
+    def take(self, answer: Answer) -> bool:
+        """Keep an answer; True when it was the last."""
+        if answer.leaf == "result":
+            self.results.append(answer.document)
+        elif answer.leaf == "done":
+            self.done = answer.document
+        return answer.leaf == "done" or answer.document.get("status") == "rejected"
+
+
+def once(source: str | None, out: Path, *, broker: str | None, quiet: bool) -> Exchange:
+    """One trigger, its results shown as they come unless `quiet`. Main thread only.
+
+    Raises:
+        FramebufError: something is missing, or did not start.
+    """
+    screen = Screen(quiet=quiet)
+    with ExitStack() as stack:
+        stage = _open(stack, screen, source, broker)
+        album = _album(stage, screen, out)
+        exchange = Exchange(_trigger(1))
+        screen.sent(stage.client.topic, exchange.trigger)
+        for answer in _answers(stage.client, exchange):
+            _show(screen, answer, own=True)
+        _write(album, screen, exchange)
+    return exchange
+
+
+def for_ever(source: str | None, out: Path, *, broker: str | None) -> None:
+    """A trigger every few seconds, anybody's answered and shown, until KeyboardInterrupt.
+
+    Raises:
+        FramebufError: as `once`.
+        KeyboardInterrupt: before all runs.
+    """
+    screen = Screen(quiet=False)
+    with ExitStack() as stack:
+        stage = _open(stack, screen, source, broker)
+        album = _album(stage, screen, out)
+        screen.invite(stage)
+        try:
+            _serve(stage.client, screen, album)
+        except KeyboardInterrupt:
+            screen.say("\nstopping")
+
+
+def _open(stack: ExitStack, screen: Screen, source: str | None, broker: str | None) -> Stage:
+    with screen.status("starting") as status:
+        stage = stack.enter_context(set_up(source, broker, status.update))
+        status.update("filling the buffer")
+        _fill(stage.client)
+    screen.introduce(stage)
+    return stage
+
+
+def _album(stage: Stage, screen: Screen, out: Path) -> Album | None:
+    album = Album(out, stage.source)
+    if album.possible:
+        return album
+    screen.say("No pictures are written: a live stream's frames cannot be read again.")
+    return None
+
+
+def _fill(client: Client) -> None:
+    """Wait until a trigger gets all it asks for.
+
+    The largest picture makes a new ring, and what was in the old one is lost: the window has to
+    lie in the pictures' second round.
+
+    Raises:
+        SourceError: no frame came.
+    """
+    end = time.monotonic() + FILL_S
+    probes = 0
+    while True:
+        probes += 1
+        probe = Exchange(_trigger(probes) | {"id": f"warm-up-{probes}"})
+        for _ in _answers(client, probe):
+            pass
+        seqs = [result["frame"]["seq"] for result in probe.results]
+        complete = probe.done.get("event_type") == "complete"
+        if complete and min(seqs) >= scene.FRAMES:
+            return
+        if time.monotonic() > end:
+            break
+        time.sleep(0.1)
+    if not probe.results:
+        raise SourceError(f"the camera gave no frame within {FILL_S:g} s")
+
+
+def _serve(client: Client, screen: Screen, album: Album | None) -> None:
+    open_ones: dict[str, Exchange] = {}
+    sent, due = 0, time.monotonic()
+    while True:
+        if time.monotonic() >= due:
+            due += EVERY_S
+            sent += 1
+            trigger = _trigger(sent)
+            open_ones[trigger["id"]] = Exchange(trigger)
+            screen.sent(client.topic, trigger)
+            client.send(trigger)
+        answer = client.hear(due - time.monotonic())
+        if answer is None or answer.leaf == "status":
+            continue
+        id = answer.document["id"]
+        _show(screen, answer, own=id in open_ones)
+        exchange = open_ones.setdefault(id, Exchange({"id": id}))
+        if exchange.take(answer):
+            del open_ones[id]
+            _write(album, screen, exchange)
+
+
+def _trigger(number: int) -> Document:
+    return {"id": f"demo-{number}", "mode": "window", "before": scene.FRAMES}
+
+
+def _answers(client: Client, exchange: Exchange) -> Iterator[Answer]:
+    """Send the trigger; yield what comes back until the last, or until there has been silence."""
+    client.send(exchange.trigger)
+    while (answer := client.hear(ANSWER_S)) is not None:
+        if answer.document.get("id") != exchange.trigger["id"]:
+            continue
+        yield answer
+        if exchange.take(answer):
+            return
+
+
+def _show(screen: Screen, answer: Answer, *, own: bool) -> None:
+    if answer.leaf == "ack":
+        screen.acknowledged(answer.document, own=own)
+    elif answer.leaf == "result":
+        screen.result(answer.document)
+    else:
+        screen.done(answer.document)
+
+
+def _write(album: Album | None, screen: Screen, exchange: Exchange) -> None:
+    if album is not None:
+        exchange.files = album.write(exchange.results)
+        screen.files(exchange.files)

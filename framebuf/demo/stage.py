@@ -1,0 +1,154 @@
+"""The demo's parts: started in order, and nothing of them left behind."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import tempfile
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from framebuf.capture.source import open_source
+from framebuf.contract import Topics
+from framebuf.demo import broker, scene
+from framebuf.demo.client import Client, Inbox
+from framebuf.errors import FramebufError
+from framebuf.service.daemon import Daemon
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from framebuf.config import Loaded
+
+_log = logging.getLogger(__name__)
+
+MEMORY = Path("/dev/shm")
+_READY_S = 60.0
+_STOP_S = 20.0
+"""Longer than the daemon's own patience with its parts."""
+
+
+class Stage:
+    """What runs, for whoever plays on it."""
+
+    def __init__(self, client: Client, loaded: Loaded, kind: str) -> None:
+        self.client = client
+        self.broker = kind
+        """Which broker runs."""
+        self.port = loaded.config.mqtt.port
+        self.configuration = Path(loaded.file)
+        self.source = loaded.config.camera[0].source
+        self.batch_sizes = loaded.config.model[0].batch_sizes or ()
+
+
+@contextmanager
+def set_up(source: str | None, kind: str | None, tell: Callable[[str], None]) -> Iterator[Stage]:
+    """Run broker, daemon and client while the block runs. Main thread only: signals end it.
+
+    `tell` hears what is being waited for.
+
+    Raises:
+        FramebufError: something is missing, or did not start.
+    """
+    program = broker.find(kind)
+    with _interruptible(), ExitStack() as parts:
+        try:
+            tell(f"starting {program.kind}")
+            folder = parts.enter_context(_folder())
+            port = parts.enter_context(broker.running(program, folder))
+            loaded = scene.load(folder, port, source)
+            tell("opening the camera")
+            _check_source(loaded.config.camera[0].source)
+            inbox = Inbox()
+            mqtt = loaded.config.mqtt
+            client = Client(mqtt, Topics(mqtt.base, scene.NODE), scene.CAMERA, inbox)
+            parts.callback(client.close)
+            client.connect()
+            tell("loading the model")
+            parts.enter_context(_daemon(loaded, inbox))
+            _wait_until_online(client)
+            yield Stage(client, loaded, program.kind)
+        finally:
+            # A second Ctrl-C would leave a broker running and memory taken
+            for number in _SIGNALS:
+                signal.signal(number, signal.SIG_IGN)
+
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the demo as Ctrl-C does."""
+    before = [signal.getsignal(number) for number in _SIGNALS]
+    for number in _SIGNALS:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in zip(_SIGNALS, before, strict=True):
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="framebuf-demo-", dir=MEMORY)
+    except OSError as error:
+        raise FramebufError(f"no temporary folder in {MEMORY}: {error.strerror}") from error
+    with folder as path:
+        yield Path(path)
+
+
+def _check_source(source: str) -> None:
+    """The daemon would go on trying; whoever mistyped a name wants to be told.
+
+    Raises:
+        SourceError: it cannot be opened.
+    """
+    open_source(source, fps=scene.RATE, stop=threading.Event()).close()
+
+
+@contextmanager
+def _daemon(loaded: Loaded, inbox: Inbox) -> Iterator[None]:
+    """Run the daemon on a thread; what ends it before its time goes into `inbox`."""
+
+    def failed(args: threading.ExceptHookArgs) -> None:
+        _fail(inbox, args.exc_value or args.exc_type())
+
+    def serve() -> None:
+        try:
+            node.run()
+        except Exception as error:  # noqa: BLE001 - the main thread decides
+            _fail(inbox, error)
+
+    hook, threading.excepthook = threading.excepthook, failed
+    try:
+        node = Daemon(loaded)
+        thread = threading.Thread(target=serve, name="daemon", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            node.stop()
+            thread.join(_STOP_S)
+    finally:
+        threading.excepthook = hook
+
+
+def _fail(inbox: Inbox, error: BaseException) -> None:
+    if not isinstance(error, FramebufError):
+        _log.error("the daemon failed", exc_info=error)
+    inbox.put(error)
+
+
+def _wait_until_online(client: Client) -> None:
+    end = time.monotonic() + _READY_S
+    while (left := end - time.monotonic()) > 0:
+        answer = client.hear(left)
+        if answer is not None and answer.document.get("status") == "online":
+            return
+    raise FramebufError(f"the daemon was not ready within {_READY_S:g} s")
