@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 SECOND_NS = 1_000_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?) ?(ms|s|m|h|d)")
+LONGEST_NS = 10_000 * 86400 * SECOND_NS
+"""Ten thousand days. More would leave the calendar, and the 32 bits of MQTT's intervals."""
+
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?) ?(ms|s|m|h|d)", re.ASCII)
 _DURATION_NS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9}
-_SIZE = re.compile(r"(\d{1,9}(?:\.\d{1,3})?) ?(B|KiB|MiB|GiB|kB|MB|GB)")
+_SIZE = re.compile(r"(\d{1,9}(?:\.\d{1,3})?) ?(B|KiB|MiB|GiB|kB|MB|GB)", re.ASCII)
 _SIZE_BYTES = {
     "B": 1,
     "KiB": 2**10,
@@ -21,9 +25,12 @@ _SIZE_BYTES = {
     "MB": 10**6,
     "GB": 10**9,
 }
-# RFC 3339 section 5.6; a leap second is read as the second before it
+# RFC 3339 section 5.6; a leap second is read as the second before it, and what is finer than
+# nanoseconds is left out
 _TIME = re.compile(
-    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d):(\d\d)(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
+    r"(\d{4}-\d\d-\d\d)[Tt ]([01]\d|2[0-3]):([0-5]\d):([0-5]\d|60)(?:\.(\d{1,9})\d*)?"
+    r"([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)",
+    re.ASCII,
 )
 
 DURATION_SCHEMA = {
@@ -53,11 +60,14 @@ class Duration:
         """Read `text`.
 
         Raises:
-            ValueError: it is no string, or has no unit.
+            ValueError: it is no string, has no unit, or is longer than `LONGEST_NS`.
         """
         if not isinstance(text, str) or not (match := _DURATION.fullmatch(text)):
             raise ValueError(f'{_shown(text)} is no duration: write "1500ms", "2s", "5m" or "1h"')
-        return cls(round(float(match[1]) * _DURATION_NS[match[2]]))
+        ns = round(Decimal(match[1]) * _DURATION_NS[match[2]])
+        if ns > LONGEST_NS:
+            raise ValueError(f"{text} is too long: give at most {LONGEST_NS // 86400 // 10**9}d")
+        return cls(ns)
 
     @classmethod
     def of_seconds(cls, seconds: float) -> Duration:
@@ -75,7 +85,9 @@ class Duration:
         return hash(self.ns)
 
     def __str__(self) -> str:
-        return f"{self.ns / 10**6:g}ms" if self.ns < SECOND_NS else f"{self.s:g}s"
+        unit, power = ("ms", 6) if self.ns < SECOND_NS else ("s", 9)
+        whole, rest = divmod(self.ns, 10**power)
+        return f"{whole}.{rest:0{power}}".rstrip("0").rstrip(".") + unit
 
     def __repr__(self) -> str:
         return f"Duration({str(self)!r})"
@@ -137,7 +149,7 @@ class Size:
         """
         if not isinstance(text, str) or not (match := _SIZE.fullmatch(text)):
             raise ValueError(f'{_shown(text)} is no size: write "512 MiB" or "2 GB"')
-        return cls(round(float(match[1]) * _SIZE_BYTES[match[2]]))
+        return cls(round(Decimal(match[1]) * _SIZE_BYTES[match[2]]))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Size) and other.bytes == self.bytes
@@ -146,7 +158,9 @@ class Size:
         return hash(self.bytes)
 
     def __str__(self) -> str:
-        return f"{self.bytes / 2**20:.4g} MiB"
+        units = ("GiB", "GB", "MiB", "MB", "KiB", "kB", "B")
+        unit = next(unit for unit in units if self.bytes % _SIZE_BYTES[unit] == 0)
+        return f"{self.bytes // _SIZE_BYTES[unit]} {unit}"
 
     def __repr__(self) -> str:
         return f"Size({str(self)!r})"
@@ -169,7 +183,7 @@ class Moment:
 def rfc3339(utc_ns: int) -> str:
     """UTC nanoseconds as `2026-11-22T06:30:00.120Z` (RFC 3339, milliseconds, rounded down)."""
     at = _EPOCH + timedelta(microseconds=utc_ns // 1000)
-    return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
+    return at.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
 def parse_rfc3339(text: object) -> int:
@@ -181,12 +195,14 @@ def parse_rfc3339(text: object) -> int:
     match = _TIME.fullmatch(text) if isinstance(text, str) else None
     if match is None:
         raise ValueError(f'{_shown(text)} is no RFC 3339 time: write "2026-11-22T06:30:00.120Z"')
-    day, minute, second, fraction, zone = match.groups()
-    leap = second == "60"
+    day, hour, minute, second, fraction, zone = match.groups()
     zone = "+00:00" if zone in "Zz" else zone
-    at = datetime.fromisoformat(f"{day}T{minute}:{'59' if leap else second}{zone}")
+    try:
+        at = datetime.fromisoformat(f"{day}T{hour}:{minute}:{second.replace('60', '59')}{zone}")
+    except ValueError as error:
+        raise ValueError(f"{_shown(text)} is not on the calendar: {error}") from error
     whole = (at - _EPOCH) // timedelta(seconds=1)
-    return whole * SECOND_NS + round(float(fraction or 0) * SECOND_NS)
+    return whole * SECOND_NS + int((fraction or "").ljust(9, "0"))
 
 
 def _shown(value: object) -> str:

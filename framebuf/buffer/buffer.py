@@ -243,7 +243,7 @@ class Buffer:
         if size is None:
             need = 2 * Shape(1, height * width * 3, 1).stride
             raise ConfigError(
-                f"camera {self.name}: memory",
+                "memory",
                 f"{self._memory} does not hold two frames of {width}×{height}",
                 f"give it at least {need / 2**20:.0f} MiB",
             )

@@ -1,22 +1,19 @@
-"""Streams through PyAV, and what they share with video files: the only door to `av` here."""
+"""What video files and network streams have in common: the only door to `av` in this folder."""
 
 from __future__ import annotations
 
 import functools
-from collections import deque
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from framebuf.capture.source import Grab, now, without_credentials
+from framebuf.capture.source import Grab, without_credentials
 from framebuf.errors import SourceError
 from framebuf.frames import LIVE, Origin
-from framebuf.units import SECOND_NS
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Iterator
     from fractions import Fraction
 
@@ -27,15 +24,10 @@ if TYPE_CHECKING:
 
     from framebuf.units import Moment
 
-_TIMEOUT_S = (2.0, 1.5)
-"""For opening a stream, and for each read."""
-_PATIENCE_NS = 30 * SECOND_NS
-"""Packets for this long and no picture: longer than any camera's distance of key frames."""
 _HIGHEST_RATE = 1000
 
 # Before 17 there is no such parameter, and one thread
 _ONE_THREAD: dict[str, Any] = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
-
 
 Picture: TypeAlias = "VideoFrame | str"
 """A decoded frame, or why it could not be decoded."""
@@ -130,62 +122,6 @@ def decoded(packet: av.Packet[VideoStream]) -> list[Picture]:
     except av.FFmpegError as error:
         return [f"cannot be decoded: {_why(error)}"]
     return ["cannot be decoded: damaged" if frame.is_corrupt else frame for frame in frames]
-
-
-class Stream:
-    """A live stream, on one thread. Frames are stamped as their packet arrives."""
-
-    def __init__(self, video: Video, stop: threading.Event) -> None:
-        # Not the guessed one: of MJPEG, whose packets carry no times, it is a made-up 25
-        self.rate = video.average_rate
-        self._video = video
-        self._stop = stop
-        self._packets = video.packets()
-        self._ready: deque[Grab] = deque()
-        self._any = False
-        self._opened_ns = now().mono_ns
-
-    @classmethod
-    def open(cls, url: str, stop: threading.Event) -> Stream:
-        """Connect, RTSP over TCP.
-
-        Raises:
-            SourceError: no answer within two seconds, or nothing to decode.
-        """
-        options = {"rtsp_transport": "tcp"} if url.lower().startswith("rtsp") else {}
-        return cls(Video.open(url, timeout=_TIMEOUT_S, options=options), stop)
-
-    def grab(self) -> Grab:
-        """The next frame.
-
-        Raises:
-            SourceError: the stream ended, nothing came for 1.5 s, or the stop event is set.
-        """
-        while not self._ready:
-            if self._stop.is_set():
-                raise SourceError("stopped")
-            self._read()
-        return self._ready.popleft()
-
-    def _read(self) -> None:
-        packet = next(self._packets, None)
-        captured = now()
-        if packet is None or not packet.size:  # so libav tells that the server went away
-            raise SourceError("the stream ended")
-        for picture in decoded(packet):
-            # Joined between two key frames, the first packets are no loss
-            if isinstance(picture, str) and not self._any and not packet.is_keyframe:
-                continue
-            self._any = True
-            self._ready.append(self._video.grab(picture, captured))
-        if not self._any and captured.mono_ns - self._opened_ns > _PATIENCE_NS:
-            raise SourceError(f"no picture within {_PATIENCE_NS // SECOND_NS} s")
-
-    def close(self) -> None:
-        self._video.close()
-
-    def __repr__(self) -> str:
-        return f"<Stream {self._video.name}>"
 
 
 def _sane(rate: Fraction | None) -> float | None:

@@ -83,10 +83,10 @@ def open_source(source: str, *, fps: float | None, stop: threading.Event) -> Sou
         SourceError: it is none of these, or cannot be opened.
     """
     # Here, because they import this module; and av need not be loaded for a folder
-    from framebuf.capture import film, libav, pictures  # noqa: PLC0415
+    from framebuf.capture import film, pictures, stream  # noqa: PLC0415
 
     if _STREAM.match(source):
-        return libav.Stream.open(source, stop)
+        return stream.Stream.open(source, stop)
     path = Path(source)
     if path.is_dir():
         return pictures.Pictures.open(path, 1.0 if fps is None else fps, stop)

@@ -15,7 +15,19 @@ DEFAULT_PATH = Path("/etc/framebuf/framebuf.toml")
 RESERVED_NAMES = ("status", "info", "stats", "trigger")
 """Topics of the node itself; no camera may have their names."""
 
-Name = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9._-]{1,64}\Z")]
+
+
+def _text(pattern: str) -> msgspec.Meta:
+    """What wholly matches `pattern`: `$` passes a final newline, and JSON Schema has no `\Z`."""
+    return msgspec.Meta(
+        pattern=rf"\A(?:{pattern})\Z", extra_json_schema={"pattern": f"^(?:{pattern})$"}
+    )
+
+
+# What a broker refuses in a topic: controls and non-characters, which would loop for ever
+_LEVEL = r"[^+#/$\x00-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff][^+#/\x00-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff]*"
+
+Name = Annotated[str, _text("[A-Za-z0-9._-]{1,64}")]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Fraction = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
@@ -46,7 +58,7 @@ class Node(Table, frozen=True, kw_only=True):
 class Mqtt(Table, frozen=True, kw_only=True):
     host: str = "localhost"
     port: Port = 1883
-    base: Annotated[str, msgspec.Meta(pattern=r"\A[^+#/\x00]+(/[^+#/\x00]+)*\Z")] = "framebuf"
+    base: Annotated[str, _text(f"{_LEVEL}(/{_LEVEL})*")] = "framebuf"
     username: str | None = None
     password_file: str | None = None
     response_prefix: tuple[str, ...] = ()
@@ -94,7 +106,7 @@ class Model(Table, frozen=True, kw_only=True):
     name: Name
     path: str
     platform: Annotated[
-        str, msgspec.Meta(pattern=r"\A(auto|cpu|(sim:)?rk(3562|3566|3568|3576|3582|3588))\Z")
+        str, _text("auto|cpu|(sim:)?rk(3562|3566|3568|3576|3582|3588)")
     ] = "auto"
     task: Literal["classify", "detect", "embed", "raw"]
     decoder: Literal["nanodet", "yolov5", "yolov8"] | None = None

@@ -99,8 +99,8 @@ class Daemon:
         for buffer in buffers.values():
             stack.callback(buffer.close)
         cameras = [
-            Camera(camera, buffers[camera.name], on_fatal=self._fail)
-            for camera in self._config.camera
+            Camera(camera, buffers[camera.name], on_fatal=partial(self._fail, f"camera[{at}]"))
+            for at, camera in enumerate(self._config.camera)
         ]
         for camera in cameras:
             camera.start()
@@ -174,9 +174,9 @@ class Daemon:
                 raise ModelError(f"model {model.name}: no memory to load it") from error
         return networks
 
-    def _fail(self, error: ConfigError) -> None:
-        """From a camera's thread: nothing a restart can mend."""
-        self._fatal = error
+    def _fail(self, key: str, error: ConfigError) -> None:
+        """From a camera's thread: nothing a restart can mend. `error.where` is below `key`."""
+        self._fatal = self._loaded.error(f"{key}.{error.where}", error.what, error.remedy)
         self.stop()
 
 

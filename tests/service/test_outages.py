@@ -1,0 +1,196 @@
+"""The broker away, the camera away, pictures broken, and the exit codes systemd reads."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.service.books import Books
+from tests.service.numbered import make_video
+from tests.service.parts import ASSETS, Mosquitto, Node, free_port, nanodet, tiny
+
+
+def camera(source: object, more: str = "") -> str:
+    return (
+        f'[[camera]]\nname = "gate"\nsource = "{source}"\nbuffer = "3s"\nmodels = ["tiny"]\n{more}'
+    )
+
+
+def test_a_broker_that_comes_late_is_found_and_gets_the_retained_state(
+    own_mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    own_mosquitto.stop()
+    node = Node(tmp_path, own_mosquitto.port, camera(ASSETS / "photos", "fps = 10\n") + tiny())
+    with node.running():
+        node.wait_log("no broker at")
+        own_mosquitto.start()
+        with Books.open(own_mosquitto.port, "t") as books:
+            books.wait_text("status", "online")
+            books.wait_text("gate/availability", "online")
+            id = books.send_trigger("gate", {"mode": "window", "before": 5})
+            books.wait_done(id)
+            books.fence("gate")
+            books.check_request(id)
+
+
+def test_a_request_survives_a_broker_that_restarts_empty_in_the_middle_of_it(
+    own_mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    film = make_video(tmp_path / "film.mp4", 50)
+    node = Node(tmp_path, own_mosquitto.port, camera(film, "fps = 10\n") + tiny())
+    with node.running(), Books.open(own_mosquitto.port, "t") as books:
+        books.wait_text("gate/availability", "online")
+        trigger = {"id": "over", "mode": "window", "before": 0, "after": 20}
+        books.send_trigger("gate", trigger)
+        books.wait_results("over", 5)
+        heard = len(books.messages)
+        own_mosquitto.stop()
+        own_mosquitto.start()
+        node.wait_log("20 of 20 frames")
+        # What the new broker took while nobody was subscribed is gone; the done is remembered
+        books.wait_message(lambda m: m.topic == "framebuf/t/status", 20, "the status", heard)
+        books.send_trigger("gate", trigger)
+        done = books.wait_done("over").document
+        assert done["event_type"] == "complete"
+        assert done["published"] == 20
+
+
+def test_a_camera_that_is_away_is_told_and_comes_back_by_itself(
+    mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    film = tmp_path / "late.mp4"
+    node = Node(tmp_path, mosquitto.port, camera(film) + tiny(), name="away")
+    with node.running(), Books.open(mosquitto.port, "away") as books:
+        books.wait_text("gate/availability", "offline")
+        books.send_trigger("gate", {"id": "none", "before": "1s"})
+        books.wait_ack("none")
+        books.check_rejected("none", "camera_offline")
+        make_video(tmp_path / "made.mp4", 50)
+        (tmp_path / "made.mp4").rename(film)
+        books.wait_text("gate/availability", "online")
+        id = books.send_trigger("gate", {"before": 0, "after": 3})
+        assert books.wait_done(id).document["event_type"] == "complete"
+
+
+def test_a_corrupt_picture_is_a_result_with_an_error_and_never_a_wrong_answer(
+    mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name in ("a.jpg", "c.jpg"):
+        shutil.copy(ASSETS / "photos" / "cat.jpg", folder / name)
+    whole = (ASSETS / "photos" / "cat.jpg").read_bytes()
+    (folder / "b.jpg").write_bytes(whole[: len(whole) // 2])
+    (folder / "d.jpg").write_bytes(b"no picture at all")
+    node = Node(
+        tmp_path, mosquitto.port,
+        '[[camera]]\nname = "gate"\n'
+        f'source = "{folder}"\nfps = 10\nbuffer = 16\nmodels = ["obj"]\n{nanodet()}',
+        name="broken",
+    )  # fmt: skip
+    with node.running(), Books.open(mosquitto.port, "broken") as books:
+        books.wait_text("gate/availability", "online")
+        id = books.send_trigger("gate", {"mode": "window", "before": 0, "after": 8})
+        done = books.wait_done(id).document
+        books.fence("gate")
+        request = books.check_request(id)
+    assert done["event_type"] == "partial"
+    assert done["failed"] == 4
+    for result in request.by_index.values():
+        if result["frame"]["file"] in ("a.jpg", "c.jpg"):
+            assert result["detections"][0]["label"] == "cat"
+        else:
+            assert result["error"]["code"] == "undecodable"
+            assert "detections" not in result
+
+
+def test_sigterm_ends_the_node_cleanly(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    node = Node(
+        tmp_path, mosquitto.port, camera(ASSETS / "photos", "fps = 10\n") + tiny(), name="term"
+    )
+    with Books.open(mosquitto.port, "term") as books:
+        node.start()
+        books.wait_text("gate/availability", "online")
+        id = books.send_trigger("gate", {"mode": "window", "before": 2, "after": 3})
+        books.wait_ack(id)
+        assert node.stop() == 0
+        books.wait_text("status", "offline")
+        books.wait_text("gate/availability", "offline")
+        assert books.wait_done(id).document["published"] == 5, "open work is finished first"
+    assert not list(node.ring_dir.glob("*.ring"))
+
+
+@pytest.mark.parametrize(
+    ("tables", "words"),
+    [
+        (
+            '[[camera]]\nname = "a"\nsurce = "x"\nmodels = ["tiny"]\n' + tiny(),
+            "did you mean source",
+        ),
+        (camera("x") + tiny().replace("tiny-n.onnx", "gone.onnx"), "gone.onnx"),
+        (camera("x") + tiny().replace("tiny-n.onnx", "../service/parts.py"), "parts.py"),
+        (camera(ASSETS / "photos", 'memory = "1 MiB"\n') + tiny(), "does not hold two frames"),
+        (camera("x") + nanodet("tiny").replace("coco.txt", "gone.txt"), "gone.txt"),
+    ],
+    ids=["misspelt key", "missing model", "no model", "memory below one frame", "missing labels"],
+)
+def test_what_no_restart_can_mend_exits_78_with_what_where_and_what_to_do(
+    tmp_path: Path, tables: str, words: str
+) -> None:
+    node = Node(tmp_path, free_port(), tables)
+    node.launch()
+    assert node.wait_exit() == 78
+    last = node.log.strip().splitlines()[-1]
+    assert last.startswith(f"framebuf: {node.config}:")
+    assert words in last
+    assert "Traceback" not in node.log
+
+
+def test_a_second_daemon_on_one_ring_folder_exits_1_and_names_the_first(
+    mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    node = Node(
+        tmp_path, mosquitto.port, camera(ASSETS / "photos", "fps = 10\n") + tiny(), name="first"
+    )
+    with node.running():
+        second = Node(tmp_path / "..", mosquitto.port, "", name="second")
+        second.config.write_text(node.config.read_text())
+        second.launch()
+        assert second.wait_exit() == 1
+        assert f"pid {node.pid}" in second.log
+
+
+def test_an_unexpected_exception_in_any_thread_ends_the_process(
+    mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    """Crash-only: systemd restarts what died; nothing limps on with a thread missing."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "a.png"), np.zeros((8, 8, 3), np.uint8))
+    node = Node(tmp_path, mosquitto.port, camera(folder, "fps = 10\n") + tiny(), name="crash")
+    node.start()
+    node.wait_for(lambda: node.ring_dir.joinpath("gate.0.ring").exists(), "the first ring")
+    shutil.rmtree(node.ring_dir)  # the next, larger frame cannot make its ring
+    cv2.imwrite(str(folder / "b.png"), np.zeros((64, 64, 3), np.uint8))
+    assert node.wait_exit() == 1
+    assert "camera-gate" in node.log
+
+
+def test_kill_9_is_told_by_the_last_will(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    node = Node(
+        tmp_path, mosquitto.port, camera(ASSETS / "photos", "fps = 10\n") + tiny(), name="killed"
+    )
+    with Books.open(mosquitto.port, "killed") as books:
+        node.start()
+        books.wait_text("status", "online")
+        killed = time.monotonic()
+        node.signal(signal.SIGKILL)
+        assert node.wait_exit() == -signal.SIGKILL
+        books.wait_text("status", "offline", timeout_s=20)
+        assert time.monotonic() - killed > 5, "a quick restart must not look like an outage"
