@@ -62,9 +62,10 @@ class Video:
             container = av.open(source, **how)
         except av.FFmpegError as error:
             raise SourceError(f"cannot open {name}: {_why(error)}") from error
-        if not container.streams.video:
+        streams = container.streams.video
+        if not streams or streams[0].codec_context is None:
             container.close()
-            raise SourceError(f"{name} has no video stream")
+            raise SourceError(f"{name} has no video stream" + " that libav decodes" * bool(streams))
         return cls(name, container, container.streams.video[0])
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 import threading
 import types
@@ -194,6 +195,11 @@ def test_what_is_no_video_says_so_in_one_line(tmp_path, opened, capfd):
         container.mux(stream.encode(frame))
     with pytest.raises(SourceError, match="no video stream"):
         opened(str(sound))
+    unknown = tmp_path / "a.mkv"
+    film(unknown, [10])
+    unknown.write_bytes(unknown.read_bytes().replace(b"V_FFV1", b"V_NONE"))
+    with pytest.raises(SourceError, match="no video stream that libav decodes"):
+        opened(str(unknown))
     assert capfd.readouterr() == ("", "")
 
 
@@ -359,3 +365,68 @@ def test_packets_before_the_first_key_frame_are_no_broken_pictures(tmp_path, ser
     assert [grab.error for grab in grabs] == [None] * 11
     assert [grab.origin.position for grab in grabs] == [*range(10), 0]
     source.close()
+
+
+def h264(count: int) -> list[bytes]:
+    """NAL units, each smaller than an RTP packet, of grey pictures 10, 20, 30 …"""
+    encoder = av.CodecContext.create("libx264", "w")
+    encoder.width, encoder.height, encoder.pix_fmt = 64, 48, "yuv420p"
+    encoder.time_base = Fraction(1, 25)
+    encoder.options = {"tune": "zerolatency", "preset": "ultrafast"}
+    units = []
+    for at in range(count):
+        picture = av.VideoFrame.from_ndarray(grey(10 + 10 * at, 48, 64), format="bgr24")
+        frame = picture.reformat(format="yuv420p")
+        frame.pts = at
+        units += b"".join(map(bytes, encoder.encode(frame))).split(b"\0\0\1")[1:]
+    return [unit.rstrip(b"\0") for unit in units]
+
+
+def serve_rtsp(listener: socket.socket, asked: list[str]) -> None:
+    """One client, RTP within the connection (RFC 2326 and 6184), twenty frames, then nothing."""
+    media = "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:video\r\n"
+    sdp = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n" + media
+    answers = {
+        "DESCRIBE": f"Content-Type: application/sdp\r\nContent-Length: {len(sdp)}\r\n\r\n{sdp}",
+        "SETUP": "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\nSession: 1\r\n\r\n",
+        "PLAY": "Session: 1\r\n\r\n",
+    }
+    connection, _ = listener.accept()
+    with connection, connection.makefile("r", newline="\r\n") as requests:
+        for line in requests:
+            if "RTSP/1.0" in line:
+                method = line.split()[0]
+            asked.append(line.strip())
+            if line.startswith("CSeq:"):
+                sequence = line.strip()
+            if line == "\r\n":
+                answer = (
+                    f"RTSP/1.0 200 OK\r\n{sequence}\r\n{answers.get(method, chr(13) + chr(10))}"
+                )
+                connection.sendall(answer.encode())
+                if method == "PLAY":
+                    break
+        at = -1
+        for number, unit in enumerate(h264(20)):
+            picture = unit[0] & 31 in (1, 5)
+            at += picture
+            header = struct.pack(">BBHII", 0x80, 96 | picture << 7, number, max(0, at) * 3600, 1)
+            packet = header + unit
+            connection.sendall(b"$\0" + struct.pack(">H", len(packet)) + packet)
+
+
+def test_rtsp_comes_over_tcp_at_its_own_rate_until_the_server_goes(opened):
+    asked = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        serving = threading.Thread(target=serve_rtsp, args=(listener, asked), daemon=True)
+        serving.start()
+        source = opened(f"rtsp://user:secret@127.0.0.1:{listener.getsockname()[1]}/live")
+        seen = []
+        with pytest.raises(SourceError, match=r"^the stream ended$"):
+            seen.extend(iter(lambda: int(pixels_of(source.grab())[20, 20, 1]), None))
+        serving.join(10)
+    assert seen == pytest.approx([10 + 10 * at for at in range(len(seen))], abs=6)
+    assert len(seen) >= 19
+    assert source.rate == 25
+    assert any("RTP/AVP/TCP" in line for line in asked)
+    assert "secret" not in repr(source)
