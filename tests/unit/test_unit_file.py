@@ -1,0 +1,70 @@
+"""systemd/framebuf.service, read as the service manager reads it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+UNIT = Path(__file__).parents[2] / "systemd" / "framebuf.service"
+TEXT = UNIT.read_text(encoding="utf-8")
+
+
+def verify(program: str, folder: Path, text: str) -> str:
+    """What systemd-analyze has to say about a unit. Its exit status is 0 even for unknown keys."""
+    # verify wants the program to be there, and on a machine that only tests it is not
+    text, count = re.subn(
+        r"^ExecStart=/usr/bin/framebuf ", "ExecStart=/bin/true ", text, flags=re.M
+    )
+    assert count == 1
+    unit = folder / UNIT.name
+    unit.write_text(text, encoding="utf-8")
+    command = [program, "verify", "--man=no", "--recursive-errors=no", str(unit)]
+    done = subprocess.run(
+        command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    return done.stdout
+
+
+def settings(key: str) -> list[str]:
+    return re.findall(rf"^{key}=(.*)$", TEXT, re.MULTILINE)
+
+
+def test_systemd_has_nothing_to_say_about_it(tool, tmp_path):
+    assert verify(tool("systemd-analyze"), tmp_path, TEXT) == ""
+
+
+def test_systemd_would_tell_of_an_unknown_key(tool, tmp_path):
+    wrong = TEXT.replace("WatchdogSec=", "WatchdogSeconds=")
+    assert "WatchdogSeconds" in verify(tool("systemd-analyze"), tmp_path, wrong)
+
+
+def test_a_wrong_configuration_is_not_tried_again():
+    from framebuf.cli import EX_CONFIG
+
+    assert settings("Restart") == ["on-failure"]
+    assert settings("RestartPreventExitStatus") == [str(EX_CONFIG)]
+
+
+def test_it_starts_the_program_with_its_own_default_file():
+    from framebuf.config import DEFAULT_PATH
+
+    assert settings("ExecStart") == [f"/usr/bin/framebuf run -c {DEFAULT_PATH}"]
+
+
+def test_the_state_folder_is_the_default_of_the_configuration():
+    from framebuf.config import Node
+
+    assert [f"/var/lib/{name}" for name in settings("StateDirectory")] == [Node().state_dir]
+
+
+@pytest.mark.parametrize("key", ["DynamicUser", "RemoveIPC"])
+def test_nothing_removes_the_buffers_when_it_stops(key):
+    assert settings(key) == []
+
+
+@pytest.mark.parametrize("key", ["PrivateDevices", "DevicePolicy", "DeviceAllow", "ProtectClock"])
+def test_nothing_hides_the_cameras(key):
+    assert settings(key) == []
