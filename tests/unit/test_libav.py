@@ -196,8 +196,8 @@ def test_what_is_no_video_says_so_in_one_line(tmp_path, opened, capfd):
     with pytest.raises(SourceError, match="no video stream"):
         opened(str(sound))
     unknown = tmp_path / "a.mkv"
-    film(unknown, [10])
-    unknown.write_bytes(unknown.read_bytes().replace(b"V_FFV1", b"V_NONE"))
+    film(unknown, [10], codec="libx264", pixels="yuv420p")
+    unknown.write_bytes(unknown.read_bytes().replace(b"V_MPEG4/ISO/AVC", b"V_MPEG4/ISO/XXX"))
     with pytest.raises(SourceError, match="no video stream that libav decodes"):
         opened(str(unknown))
     assert capfd.readouterr() == ("", "")
