@@ -111,7 +111,7 @@ class Span:
         """
         if isinstance(value, int) and not isinstance(value, bool):
             if not 0 <= value < 2**31:
-                raise ValueError(f"{_shown(value)} frames are out of range: 0 to {2**31 - 1}")
+                raise ValueError(f"{_shown(value)} frames are out of range: give 0 to {2**31 - 1}")
             return cls(frames=value)
         return cls(ns=Duration.parse(value).ns)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from typing import TYPE_CHECKING
 
 from framebuf.config.tables import RESERVED_NAMES, Camera, Model
@@ -55,6 +56,10 @@ def _check_camera(loaded: Loaded, key: str, camera: Camera) -> None:
         raise _later(loaded, f"{key}.roi")
     if camera.buffer.is_zero:
         raise loaded.error(f"{key}.buffer", "holds nothing", "give a duration or frames above 0")
+    if not camera.memory.bytes:
+        raise loaded.error(f"{key}.memory", "is zero", "give it room for a few frames")
+    if camera.stale_after and not camera.stale_after.ns:
+        raise loaded.error(f"{key}.stale_after", "is zero", "give a duration above 0")
     if camera.stale_after and camera.fps and camera.stale_ns < 2 * 10**9 / camera.fps:
         raise loaded.error(
             f"{key}.stale_after",
@@ -95,6 +100,9 @@ def _check_model(loaded: Loaded, key: str, model: Model) -> None:
         raise _later(loaded, f"{key}.only")
     if (model.mean is None) != (model.std is None):
         raise loaded.error(key, "mean and std go together", "give both or neither")
+    for name, values in (("mean", model.mean), ("std", model.std)):
+        if values and not all(map(math.isfinite, values)):
+            raise loaded.error(f"{key}.{name}", "is not finite", "give three plain numbers")
     if model.std and 0.0 in model.std:
         raise loaded.error(f"{key}.std", "contains 0", "pixels are divided by it: give it above 0")
 

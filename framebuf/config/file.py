@@ -53,12 +53,8 @@ def parse(text: str, file: str, folder: Path) -> Loaded:
     """
     try:
         data = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        match = re.search(r"\(at line (\d+), column \d+\)", str(error))
-        what = re.sub(r" \(at .*\)", "", str(error)).lower()
-        raise ConfigError(
-            f"{file}:{match[1]}" if match else file, f"is not TOML: {what}", "mend that line"
-        ) from error
+    except (ValueError, RecursionError) as error:  # ValueError alone for a number of 5000 digits
+        raise _syntax_error(error, text, file) from error
     lines = key_lines(text)
     try:
         config = msgspec.convert(data, Config, dec_hook=_decode)
@@ -77,66 +73,105 @@ def _decode(kind: type, value: object) -> object:
 def _where(file: str, lines: dict[str, int], key: str) -> str:
     parent = key
     while parent and parent not in lines:
-        parent = re.sub(r"(\[\d+\]|\.?[^.\[\]]+)$", "", parent)
-    return f"{file}:{lines[parent]}: {key}" if parent else f"{file}: {key}"
+        match = re.fullmatch(r"(.*)(?:\[\d+\]|\.[^.]*)", parent, re.DOTALL)
+        parent = match[1] if match else ""
+    return f"{file}:{lines.get(parent, 1)}: {key}"  # what stands nowhere is told of line 1
+
+
+def _syntax_error(error: ValueError | RecursionError, text: str, file: str) -> ConfigError:
+    lines = text.split("\n")
+    if isinstance(error, tomllib.TOMLDecodeError):
+        match = re.search(r"\(at line (\d+), column \d+\)", str(error))
+        line = int(match[1]) if match else len(text.rstrip().split("\n"))
+        what = re.sub(r" \(at .*\)", "", str(error))
+        what = what[:1].lower() + what[1:]
+    else:  # nested for ever, or a number without end: either way one line of absurd length
+        line = 1 + max(range(len(lines)), key=lambda at: len(lines[at]))
+        what = "a number is too long" if isinstance(error, ValueError) else "nested too deeply"
+    return ConfigError(f"{file}:{line}", f"is not TOML: {what}", "mend that line")
 
 
 def _config_error(message: str, file: str, lines: dict[str, int]) -> ConfigError:
-    """A msgspec message, which ends in ` - at `$.path``, as what, where and remedy."""
-    what, _, path = message.partition(" - at `$")
-    key = path.rstrip("`").lstrip(".")
-    if match := re.match(r"Object contains unknown field `(.*)`", what):
-        key = f"{key}.{match[1]}" if key else match[1]
-        near = difflib.get_close_matches(match[1], _known_keys(key), n=1, cutoff=0.5)
-        known = ", ".join(_known_keys(key))
-        remedy = f"did you mean {near[0]}?" if near else f"the known keys are {known}"
-        return ConfigError(_where(file, lines, key), "unknown key", remedy)
-    if match := re.match(r"Object missing required field `(.*)`", what):
-        key = f"{key}.{match[1]}" if key else match[1]
-        return ConfigError(_where(file, lines, key), "is missing", f"add {match[1]} = …")
-    if match := re.match(r"Expected `(.*)`, got `(.*)`", what):
-        return ConfigError(_where(file, lines, key), f"got {match[2]}", f"give it as {match[1]}")
-    if "matching regex" in what:
-        return ConfigError(_where(file, lines, key), "is no valid name or value", _pattern(key))
-    if match := re.match(r"Invalid enum value (.*)", what):
-        choices = ", ".join(_choices(key))
-        return ConfigError(_where(file, lines, key), f"{match[1]} is no choice", f"use {choices}")
-    what, _, remedy = what.partition(": ")
-    return ConfigError(
-        _where(file, lines, key), what.replace("`", ""), remedy or "give a value in range"
-    )
+    """A msgspec message, which ends in ` - at `$.path`` but for the root, as ConfigError."""
+    at = re.search(r" - at `\$([^`]*)`\Z", message)
+    what = message[: at.start()] if at else message
+    key = at[1].lstrip(".") if at else ""
+    remedy = ""
+    if match := re.fullmatch(r"Object contains unknown field `(.*)`", what, re.DOTALL):
+        known = _table(key).__struct_fields__
+        near = difflib.get_close_matches(match[1], known, n=1, cutoff=0.5)
+        remedy = f"did you mean {near[0]}?" if near else f"the known keys are {', '.join(known)}"
+        key, what = _below(key, match[1]), "unknown key"
+    elif match := re.fullmatch(r"Object missing required field `(.*)`", what):
+        key, what = _below(key, match[1]), "is missing"
+        remedy = f"add {_header(key) or match[1] + ' = …'}"
+    elif match := re.fullmatch(r"Expected `(.*)`, got `(.*)`", what):
+        wanted = match[1].removesuffix(" | null")
+        remedy = f"write {_header(key)}" if _header(key) else f"give {_WORDS.get(wanted, wanted)}"
+        what = f"is {_WORDS.get(match[2], match[2])}"
+    elif "matching regex" in what:
+        what, remedy = "is no valid name or value", _pattern(key)
+    elif match := re.fullmatch(r"Invalid enum value (.*)", what, re.DOTALL):
+        what, remedy = f"{match[1]} is no choice", f"use {', '.join(_choices(key))}"
+    elif what.startswith("Expected"):
+        remedy = "give as many values" if "length" in what else "give a value in range"
+        what = what.replace("`", "").replace("Expected", "expected")
+    else:
+        what, _, remedy = what.rpartition(": ")  # from units: what is wrong, and the remedy
+    return ConfigError(_where(file, lines, key), what, remedy)
+
+
+_WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a string in quotes",
+    "bool": "true or false",
+    "array": "an array in [ ]",
+    "object": "a table",
+}
+"""TOML's words for msgspec's types."""
+
+_TABLES: dict[str, type[Table]] = {
+    "": Config,
+    "node": Node,
+    "mqtt": Mqtt,
+    "camera": Camera,
+    "model": Model,
+    "camera.trigger": TriggerDefaults,
+}
+
+
+def _below(table: str, name: str) -> str:
+    """The key `name` of a table."""
+    shown = name if name and name.isprintable() else ascii(name)
+    return f"{table}.{shown}" if table else shown
+
+
+def _header(key: str) -> str:
+    """How the table `key` begins; empty for what is none."""
+    table = re.sub(r"\[\d+\]", "", key)
+    if not table or table not in _TABLES:
+        return ""
+    return f"[[{table}]]" if table in ("camera", "model") else f"[{table}]"
 
 
 def _pattern(key: str) -> str:
     if key.endswith("platform"):
         return "platforms are auto, cpu, rk3562, rk3566, rk3568, rk3576, rk3582, rk3588, sim:rk…"
     if key.endswith("base"):
-        return "give topic levels without + or #, such as site/framebuf"
+        return "give topic levels without +, # or a leading $, such as site/framebuf"
     return "use 1 to 64 letters, digits, dots, dashes or underscores"
 
 
 def _table(key: str) -> type[Table]:
-    """The table that `key` stands in."""
-    tables: dict[str, type[Table]] = {
-        "": Config,
-        "node": Node,
-        "mqtt": Mqtt,
-        "camera": Camera,
-        "model": Model,
-        "camera.trigger": TriggerDefaults,
-    }
-    return tables[re.sub(r"\[\d+\]", "", key).rpartition(".")[0]]
-
-
-def _known_keys(key: str) -> tuple[str, ...]:
-    """The keys that may stand where `key` stands."""
-    return _table(key).__struct_fields__
+    """The type of the table `key`."""
+    return _TABLES.get(re.sub(r"\[\d+\]", "", key), Config)
 
 
 def _choices(key: str) -> list[str]:
     """The values that a key of fixed choices may have."""
-    field = key.rpartition(".")[2]
-    literals = get_args(get_type_hints(_table(key))[field])
+    table, _, field = key.rpartition(".")
+    literals = get_args(get_type_hints(_table(table)).get(field))
     flat = [arg for literal in literals for arg in (get_args(literal) or (literal,))]
     return [choice for choice in flat if isinstance(choice, str)]
 
@@ -147,11 +182,17 @@ def _resolved(loaded: Loaded, folder: Path) -> Config:
     def path(key: str, text: str | None) -> str | None:
         if not text:
             return text
+        for name in re.findall(r"\$(\w+|\{[^}]*\})", text, re.ASCII):
+            if name.strip("{}") not in os.environ:
+                instead = "%24 for a dollar sign" if "://" in text else "the path itself"
+                raise loaded.error(
+                    key,
+                    f"the variable {name.strip('{}')} is not set",
+                    f"set it, or write {instead}",
+                )
         expanded = os.path.expandvars(text)
-        if match := re.search(r"\$\{?(\w+)", expanded):
-            raise loaded.error(
-                key, f"the variable {match[1]} is not set", "set it, or write the path itself"
-            )
+        if "\0" in expanded:
+            raise loaded.error(key, "contains NUL", "no path has one: leave it out")
         return expanded if "://" in expanded else str(folder / expanded)
 
     config, replace = loaded.config, msgspec.structs.replace

@@ -16,19 +16,19 @@ RESERVED_NAMES = ("status", "info", "stats", "trigger")
 """Topics of the node itself; no camera may have their names."""
 
 
-
 def _text(pattern: str) -> msgspec.Meta:
-    """What wholly matches `pattern`: `$` passes a final newline, and JSON Schema has no `\Z`."""
+    r"""What wholly matches `pattern`: `$` passes a final newline, and JSON Schema has no `\Z`."""
     return msgspec.Meta(
         pattern=rf"\A(?:{pattern})\Z", extra_json_schema={"pattern": f"^(?:{pattern})$"}
     )
 
 
-# What a broker refuses in a topic: controls and non-characters, which would loop for ever
-_LEVEL = r"[^+#/$\x00-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff][^+#/\x00-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff]*"
+# Brokers refuse controls and non-characters, and the client then tries for ever
+_LEVEL = r"[^+#/\x00-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff]+"
 
 Name = Annotated[str, _text("[A-Za-z0-9._-]{1,64}")]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
+BatchSize = Annotated[int, msgspec.Meta(ge=1, le=1024)]
 Fraction = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 
@@ -56,9 +56,9 @@ class Node(Table, frozen=True, kw_only=True):
 
 
 class Mqtt(Table, frozen=True, kw_only=True):
-    host: str = "localhost"
+    host: Annotated[str, msgspec.Meta(min_length=1)] = "localhost"
     port: Port = 1883
-    base: Annotated[str, _text(f"{_LEVEL}(/{_LEVEL})*")] = "framebuf"
+    base: Annotated[str, _text(rf"(?!\$){_LEVEL}(/{_LEVEL})*")] = "framebuf"
     username: str | None = None
     password_file: str | None = None
     response_prefix: tuple[str, ...] = ()
@@ -105,9 +105,7 @@ class Camera(Table, frozen=True, kw_only=True):
 class Model(Table, frozen=True, kw_only=True):
     name: Name
     path: str
-    platform: Annotated[
-        str, _text("auto|cpu|(sim:)?rk(3562|3566|3568|3576|3582|3588)")
-    ] = "auto"
+    platform: Annotated[str, _text("auto|cpu|(sim:)?rk(3562|3566|3568|3576|3582|3588)")] = "auto"
     task: Literal["classify", "detect", "embed", "raw"]
     decoder: Literal["nanodet", "yolov5", "yolov8"] | None = None
     labels: str | None = None
@@ -116,7 +114,7 @@ class Model(Table, frozen=True, kw_only=True):
     resize: Literal["letterbox", "stretch", "center-crop"] | None = None
     """None: center-crop to classify and embed, else letterbox."""
     channels: Literal["rgb", "bgr"] = "rgb"
-    batch_sizes: Annotated[tuple[Positive, ...], msgspec.Meta(min_length=1)] | None = None
+    batch_sizes: Annotated[tuple[BatchSize, ...], msgspec.Meta(min_length=1)] | None = None
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
     layout: Literal["nchw", "nhwc"] | None = None

@@ -4,37 +4,48 @@ from __future__ import annotations
 
 import re
 
-_HEADER = re.compile(r"\s*(\[\[?)\s*([^\[\]]+?)\s*\]\]?\s*(?:#.*)?$")
-_KEY = re.compile(r"""\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"))*)\s*=""")
-_TRIPLE = re.compile(r'"""|\'\'\'')
+_STRING = r'"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\''
+# Long strings first, for a short one would match their first two quotes; up to two quotes may
+# stand right before the three that end one
+_QUOTED = re.compile(
+    rf'(?P<long>"""(?:[^\\]|\\.)*?"{{3,5}}|\'{{3}}.*?\'{{3,5}})|(?P<short>{_STRING})|#[^\n]*',
+    re.DOTALL,
+)
+_HEADER = re.compile(r"\s*(\[\[?)\s*([^\[\]]+?)\s*\]\]?\s*$")
+_PART = rf"(?:[A-Za-z0-9_-]+|{_STRING})"
+_KEY = re.compile(rf"\s*({_PART}(?:\s*\.\s*{_PART})*)\s*=")
 
 
 def key_lines(text: str) -> dict[str, int]:
-    """Map `mqtt.port`, `camera[0].trigger.before`, `camera[0]` … to line numbers from 1.
+    """Map `mqtt.port`, `camera`, `camera[0]`, `camera[0].trigger.before` … to lines from 1.
 
     `text` is valid TOML. Keys of inline tables are not found; their table is.
     """
     lines: dict[str, int] = {}
     counts: dict[str, int] = {}
     prefix = ""
-    quote: str | None = None  # inside a multi-line string
-    depth = 0  # inside a multi-line array
-    for number, line in enumerate(text.splitlines(), start=1):
+    depth = 0  # inside an array or a table of several lines
+    # splitlines() would also split at U+2028 and others, which are no line ends to TOML
+    for number, line in enumerate(_QUOTED.sub(_blanked, text).split("\n"), start=1):
         code = line
-        if quote is None and not depth:
+        if not depth:
             if header := _HEADER.match(line):
                 prefix = _indexed(header[2].replace(" ", ""), counts, array=header[1] == "[[")
+                lines.setdefault(re.sub(r"\[\d+\]$", "", prefix), number)
                 lines.setdefault(prefix, number)
                 continue
             if key := _KEY.match(line):
                 name = re.sub(r"\s*\.\s*", ".", key[1]).replace('"', "").replace("'", "")
                 lines.setdefault(f"{prefix}.{name}" if prefix else name, number)
                 code = line[key.end() :]
-        quote, code = _after_triples(code, quote)
-        if quote is None:
-            bare = re.sub(r'"(?:[^"\\]|\\.)*"|\'[^\']*\'|#.*', "", code)
-            depth += bare.count("[") - bare.count("]")
+        bare = re.sub(_STRING, "", code)
+        depth += len(re.findall(r"[\[{]", bare)) - len(re.findall(r"[\]}]", bare))
     return lines
+
+
+def _blanked(match: re.Match[str]) -> str:
+    """A comment is nothing, a long string an empty one, of as many lines."""
+    return match["short"] or ('""' + "\n" * match[0].count("\n") if match["long"] else "")
 
 
 def _indexed(header: str, counts: dict[str, int], *, array: bool) -> str:
@@ -49,18 +60,3 @@ def _indexed(header: str, counts: dict[str, int], *, array: bool) -> str:
         if path in counts:
             path = f"{path}[{counts[path]}]"
     return path
-
-
-def _after_triples(code: str, quote: str | None) -> tuple[str | None, str]:
-    """Skip multi-line strings: the quote still open at the line's end, and what is outside."""
-    outside = ""
-    while True:
-        match = re.search(re.escape(quote), code) if quote else _TRIPLE.search(code)
-        if match is None:
-            return quote, outside if quote else outside + code
-        if quote is None:
-            outside += code[: match.start()] + '""'
-            quote = match[0]
-        else:
-            quote = None
-        code = code[match.end() :]
