@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from framebuf.cli.trigger import EXIT, NO_ANSWER
+from framebuf.cli.trigger import EXIT, NO_ANSWER, REJECTED
 
 if TYPE_CHECKING:
     from framebuf.demo.play import Exchange
@@ -37,11 +39,14 @@ def demo(
 
     Example: framebuf demo --once
     """
+    # Read when onnxruntime is imported: it would send events away, and leave an identifier behind
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     from framebuf.demo import play  # noqa: PLC0415 - --help stays quick
     from framebuf.demo.broker import KINDS  # noqa: PLC0415
 
     if broker not in (None, *KINDS):
         raise typer.BadParameter(f"use {' or '.join(KINDS)}", param_hint="--broker")
+    logging.basicConfig(level="WARNING", format="framebuf: %(message)s")
     if not once and not json:
         play.for_ever(source, out, broker=broker)
         return
@@ -52,7 +57,9 @@ def demo(
 
 
 def _code(exchange: Exchange) -> int:
-    return EXIT[exchange.done["event_type"]] if exchange.done else NO_ANSWER
+    if exchange.done:
+        return EXIT[exchange.done["event_type"]]
+    return REJECTED if exchange.error else NO_ANSWER
 
 
 def _print(exchange: Exchange) -> None:

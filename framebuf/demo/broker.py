@@ -79,7 +79,7 @@ def find(kind: str | None = None) -> Program:
         if program is not None:
             return program
     raise FramebufError(
-        f"{'no MQTT broker' if kind is None else kind} is installed: "
+        f"{'mosquitto or iotcore' if kind is None else kind} is not installed: "
         "pip install 'framebuf[demo]', or apt install mosquitto"
     )
 

@@ -24,7 +24,7 @@ EVERY_S = 5.0
 """From one trigger to the next."""
 ANSWER_S = 40.0
 """Longer than the trigger's own deadline."""
-FILL_S = 15.0
+FILL_S = 10.0
 """For the camera's first frames."""
 
 Document = dict[str, Any]
@@ -38,6 +38,8 @@ class Exchange:
     results: list[Document] = field(default_factory=list)
     done: Document = field(default_factory=dict)
     files: list[Path] = field(default_factory=list)
+    error: Document | None = None
+    """Code and message, where the trigger was rejected."""
 
     def take(self, answer: Answer) -> bool:
         """Keep an answer; True when it was the last."""
@@ -45,7 +47,9 @@ class Exchange:
             self.results.append(answer.document)
         elif answer.leaf == "done":
             self.done = answer.document
-        return answer.leaf == "done" or answer.document.get("status") == "rejected"
+        elif answer.leaf == "ack":
+            self.error = answer.document.get("error")
+        return bool(self.done or self.error)
 
 
 def once(source: str | None, out: Path, *, broker: str | None, quiet: bool) -> Exchange:
@@ -81,7 +85,7 @@ def for_ever(source: str | None, out: Path, *, broker: str | None) -> None:
         try:
             _serve(stage.client, screen, album)
         except KeyboardInterrupt:
-            screen.say("\nstopping")
+            screen.say("stopping")
 
 
 def _open(stack: ExitStack, screen: Screen, source: str | None, broker: str | None) -> Stage:
@@ -118,14 +122,14 @@ def _fill(client: Client) -> None:
         for _ in _answers(client, probe):
             pass
         seqs = [result["frame"]["seq"] for result in probe.results]
-        complete = probe.done.get("event_type") == "complete"
-        if complete and min(seqs) >= scene.FRAMES:
+        if seqs and min(seqs) >= scene.FRAMES and not probe.done.get("missing"):
             return
         if time.monotonic() > end:
             break
         time.sleep(0.1)
     if not probe.results:
-        raise SourceError(f"the camera gave no frame within {FILL_S:g} s")
+        why = probe.error["message"] if probe.error else "the daemon did not answer"
+        raise SourceError(f"the camera gave no frames within {FILL_S:g} s: {why}")
 
 
 def _serve(client: Client, screen: Screen, album: Album | None) -> None:
@@ -175,6 +179,6 @@ def _show(screen: Screen, answer: Answer, *, own: bool) -> None:
 
 
 def _write(album: Album | None, screen: Screen, exchange: Exchange) -> None:
-    if album is not None:
+    if album is not None and exchange.results:
         exchange.files = album.write(exchange.results)
         screen.files(exchange.files)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.text import Text
 
 from framebuf.capture.source import without_credentials
@@ -36,8 +34,6 @@ class Screen:
         """`quiet`: standard output is for a document; only a spinner, on standard error."""
         self._quiet = quiet
         self._console = Console(stderr=quiet, highlight=False, markup=False, soft_wrap=True)
-        handler = RichHandler(console=Console(stderr=True), show_path=False, show_time=False)
-        logging.basicConfig(level="WARNING", format="%(message)s", handlers=[handler], force=True)
 
     def status(self, text: str) -> Status:
         """A spinner while its block runs; nothing where there is no terminal."""
@@ -47,13 +43,17 @@ class Screen:
         """Say what runs."""
         shipped = stage.source == str(scene.PHOTOS)
         source = "the sample pictures" if shipped else without_credentials(stage.source)
-        self._say(Text("A camera, a broker and the framebuf daemon, all in this process:", "bold"))
+        self._say(Text("A camera, an MQTT broker and the daemon, on this machine alone:", "bold"))
         self._say(
             f"  camera   {source}, {scene.RATE} frames a second; "
             f"the last {scene.BUFFER_S} s are always in memory"
         )
         self._say(f"  model    NanoDet (COCO, 80 classes) on the CPU, batches of {_sizes(stage)}")
         self._say(f"  broker   {stage.broker} on {HOST}, port {stage.port}")
+        self._say(
+            f"At each trigger the last {scene.FRAMES} frames go through the model: "
+            "a result for each, then done."
+        )
         self._say("")
 
     def invite(self, stage: Stage) -> None:
@@ -62,7 +62,8 @@ class Screen:
         pub = f"mosquitto_pub -V mqttv5 -h {HOST} -p {stage.port} -t {stage.client.topic} -n"
         tool = f"framebuf trigger {scene.CAMERA} --wait -c {stage.configuration}"
         self._say(Text(f"  {pub}\n  {tool}", "cyan"))
-        self._say("Ctrl-C ends it and leaves nothing behind but the pictures.\n")
+        self._say("Ctrl-C ends it and leaves nothing behind but the pictures.")
+        self._say("")
 
     def sent(self, topic: str, trigger: Document) -> None:
         """A trigger went out."""

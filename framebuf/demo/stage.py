@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import tempfile
 import threading
@@ -96,7 +97,7 @@ def _interruptible() -> Iterator[None]:
 @contextmanager
 def _folder() -> Iterator[Path]:
     try:
-        folder = tempfile.TemporaryDirectory(prefix="framebuf-demo-", dir=MEMORY)
+        folder = tempfile.TemporaryDirectory(prefix=f"framebuf-demo-{os.getpid()}-", dir=MEMORY)
     except OSError as error:
         raise FramebufError(f"no temporary folder in {MEMORY}: {error.strerror}") from error
     with folder as path:
