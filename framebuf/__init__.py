@@ -1,3 +1,54 @@
-"""Keep the last camera frames; on an MQTT trigger, infer on them in batches and publish."""
+"""Keep the last camera frames; on an MQTT trigger, infer on them in batches and publish.
+
+As a library:
+
+    from framebuf import open_model
+
+    with open_model("nanodet-416.onnx", task="detect", decoder="nanodet") as model:
+        for result in model.map(frames):  # (height, width, 3) uint8 BGR arrays, any number
+            print(result.findings)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from framebuf.buffer.ring import FrameRing
+    from framebuf.frames import Frame
+    from framebuf.models.batch import Batch
+    from framebuf.models.pool import RuntimePool
 
 __version__ = "0.1.0"
+__all__ = ["Batch", "Frame", "FrameRing", "RuntimePool", "open_model"]
+
+_HOMES = {
+    "Batch": "framebuf.models.batch",
+    "Frame": "framebuf.frames",
+    "FrameRing": "framebuf.buffer.ring",
+    "RuntimePool": "framebuf.models.pool",
+}
+
+
+def open_model(path: str, *, task: str = "raw", **keys: Any) -> RuntimePool:
+    """Load a model, and start its pool. `keys` are those of [[model]] in framebuf.toml.
+
+    `path` may be a family, `osnet-batch{1,4,8,16}.rknn`. Say `runtimes=3` for a pool of three.
+
+    Raises:
+        ConfigError: a key is unknown or its value is wrong.
+        ModelError: a file is missing or broken, or does not fit its keys.
+    """
+    from framebuf.config import model_of  # noqa: PLC0415 - `import framebuf` stays quick
+    from framebuf.models.pool import RuntimePool  # noqa: PLC0415
+
+    return RuntimePool.open(model_of({"name": "model", "path": path, "task": task} | keys))
+
+
+def __getattr__(name: str) -> object:
+    """The library's nouns, imported when they are first used: `framebuf --help` needs none."""
+    if name not in _HOMES:
+        raise AttributeError(f"module framebuf has no attribute {name}")
+    from importlib import import_module  # noqa: PLC0415
+
+    return getattr(import_module(_HOMES[name]), name)

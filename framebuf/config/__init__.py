@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from framebuf.config import checks, file
 from framebuf.config.file import Loaded
@@ -30,6 +30,7 @@ __all__ = [
     "Node",
     "TriggerDefaults",
     "load",
+    "model_of",
     "parse",
     "schema",
 ]
@@ -55,3 +56,15 @@ def parse(text: str, name: str, folder: Path) -> Loaded:
     loaded = file.parse(text, name, folder)
     checks.check(loaded)
     return loaded
+
+
+def model_of(keys: dict[str, Any]) -> Model:
+    """A [[model]] table from its keys, checked as in a file.
+
+    Raises:
+        ConfigError: anything in it is wrong.
+    """
+    camera = {"name": "none", "source": "none", "models": [keys.get("name")]}
+    loaded = file.from_tables({"camera": [camera], "model": [keys]}, "open_model")
+    checks.check(loaded)
+    return loaded.config.model[0]

@@ -7,7 +7,7 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 
@@ -64,6 +64,18 @@ def parse(text: str, file: str, folder: Path) -> Loaded:
     return msgspec.structs.replace(loaded, config=_resolved(loaded, folder))
 
 
+def from_tables(data: dict[str, Any], said_in: str) -> Loaded:
+    """As `parse`, from tables of Python; paths stay as they are.
+
+    Raises:
+        ConfigError: anything in it is wrong.
+    """
+    try:
+        return Loaded(msgspec.convert(data, Config, dec_hook=_decode), said_in, {})
+    except msgspec.ValidationError as error:
+        raise _config_error(str(error), said_in, {}) from error
+
+
 def _decode(kind: type, value: object) -> object:
     if kind in (Duration, Span, Size):
         return kind.parse(value)
@@ -75,6 +87,8 @@ def _where(file: str, lines: dict[str, int], key: str) -> str:
     while parent and parent not in lines:
         match = re.fullmatch(r"(.*)(?:\[\d+\]|\.[^.]*)", parent, re.DOTALL)
         parent = match[1] if match else ""
+    if not lines:
+        return f"{file}: {key}"
     return f"{file}:{lines.get(parent, 1)}: {key}"  # what stands nowhere is told of line 1
 
 

@@ -55,6 +55,7 @@ class Context:
         """When the runtime last came back; monotonic."""
         self.running_since_ns: int | None = None
         """When the inference under way began; monotonic."""
+        self.input = runtime.input
         self._runtime = runtime
         self._task = task
         self._memories = [Batch(runtime.input, self.sizes[-1], preparer) for _ in range(2)]
