@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
@@ -311,6 +312,10 @@ _ENCODER = msgspec.json.Encoder()
 _TRIGGER = msgspec.json.Decoder(Trigger, dec_hook=_dec_hook)
 _NODE_TRIGGER = msgspec.json.Decoder(NodeTrigger, dec_hook=_dec_hook)
 _ID_ONLY = msgspec.json.Decoder(_IdOnly)
+# An object as its keys: msgspec takes the last of several alike, and another reader the first
+_KEYS = json.JSONDecoder(
+    object_pairs_hook=lambda pairs: [key for key, _ in pairs], parse_int=str, parse_float=str
+)
 
 
 _T = TypeVar("_T", bound=_TriggerFields)
@@ -320,15 +325,19 @@ def _decode_trigger(payload: bytes, decoder: msgspec.json.Decoder[_T]) -> _T:
     if len(payload) > MAX_PAYLOAD:
         raise ContractError("bad_payload", f"{len(payload)} bytes; the limit is {MAX_PAYLOAD}")
     try:
-        payload.decode("utf-8")  # msgspec does not look into what it passes on as Raw
+        text = payload.decode("utf-8")  # msgspec does not look into what it passes on as Raw
         trigger = decoder.decode(payload)
+        keys = _KEYS.decode(text)
     except msgspec.ValidationError as error:
-        code = "unknown_field" if "unknown field" in str(error) else "bad_payload"
+        unknown = str(error).startswith("Object contains unknown field")
+        code = "unknown_field" if unknown else "bad_payload"
         raise ContractError(code, _readable(error), read_id(payload)) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ContractError("bad_payload", f"not JSON: {_readable(error)}") from error
     except RecursionError as error:
         raise ContractError("bad_payload", "nested too deeply") from error
+    if len(set(keys)) < len(keys):
+        raise ContractError("bad_payload", "a field stands twice")
     if trigger.id is not None and not _ID.fullmatch(trigger.id):
         raise ContractError("bad_id", "an id is 1 to 64 of A-Z a-z 0-9 . _ : -")
     if trigger.at is not None:

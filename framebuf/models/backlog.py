@@ -37,10 +37,11 @@ class Job:
 class _Turn:
     """The frames of one request."""
 
-    jobs: deque[Job] = field(default_factory=deque)
-    served_ns: int = 0
-    served: int = 0
+    served: int
     """When this turn was last served, in the backlog's count; lower goes first."""
+    served_ns: int = 0
+    """The same, monotonic."""
+    jobs: deque[Job] = field(default_factory=deque)
 
 
 class Backlog:
@@ -57,7 +58,13 @@ class Backlog:
         self._waiting = 0
 
     def add(self, job: Job) -> None:
-        self._turns.setdefault(job.turn, _Turn()).jobs.append(job)
+        turn = self._turns.get(job.turn)
+        if turn is None:
+            # Level with the one whose turn it is: a request whose frames come singly, and a flood
+            # of small ones, would else always go before one that waits
+            served = min((other.served for other in self._turns.values()), default=self._served)
+            turn = self._turns[job.turn] = _Turn(served)
+        turn.jobs.append(job)
         self._waiting += 1
 
     def take(self, count: int, now_ns: int) -> list[Job]:
@@ -66,9 +73,11 @@ class Backlog:
 
     def withdraw(self, turn: str) -> list[Job]:
         """Every job of one turn that has not been taken."""
-        jobs = list(self._turns.pop(turn, _Turn()).jobs)
-        self._waiting -= len(jobs)
-        return jobs
+        withdrawn = self._turns.pop(turn, None)
+        if withdrawn is None:
+            return []
+        self._waiting -= len(withdrawn.jobs)
+        return list(withdrawn.jobs)
 
     def _take_one(self, now_ns: int) -> Job:
         name, turn = min(self._turns.items(), key=lambda item: _rank(item[1], now_ns))

@@ -50,12 +50,19 @@ class Lane:
     def withdraw(self, model: str, turn: str) -> list[Job]:
         """Take back what no context has begun."""
         with self._changed:
-            return self._backlogs[model].withdraw(turn)
+            jobs = self._backlogs[model].withdraw(turn)
+            self._changed.notify_all()  # fewer frames may be another context's size
+            return jobs
 
     def waiting(self) -> int:
         """Frames on the backlogs."""
         with self._changed:
             return sum(len(backlog) for backlog in self._backlogs.values())
+
+    def longest_run_ns(self, now_ns: int) -> int:
+        """How long the longest inference under way has run; 0 while none does."""
+        begun = [context.running_since_ns for context in self.contexts]
+        return max((now_ns - since for since in begun if since is not None), default=0)
 
     def close(self, timeout_s: float = 10.0) -> bool:
         """Finish what contexts have begun, then free them. False: one hangs."""
@@ -74,7 +81,9 @@ class Lane:
                 if len(backlog):
                     size = next_size(len(backlog), sizes)
                     if size in context.sizes:
-                        return size, backlog.take(size, time.monotonic_ns())
+                        jobs = backlog.take(size, time.monotonic_ns())
+                        self._changed.notify_all()  # the rest may be another context's size
+                        return size, jobs
                 self._changed.wait()
             return None
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import msgspec
 
     from framebuf.buffer.buffer import Buffer
+    from framebuf.buffer.extent import Extent
     from framebuf.config import Camera
     from framebuf.contract import Trigger
     from framebuf.units import Span
@@ -60,11 +61,11 @@ def read_order(
         )
     held = _held_ns(buffer)
     if trigger.before is not None:
-        _check_before(trigger.before, buffer, held, trigger.id)
+        _check_before(trigger.before, camera.buffer, buffer, held, trigger.id)
         before: Span | None = trigger.before
     else:
         before = defaults.before
-        if before is not None and held is not None and before.ns > held:
+        if before is not None and _exceeds(before, buffer.extent, held):
             before = None  # memory holds less than was configured, which was logged
     spec = WindowSpec(
         moment.mono_ns, before, after, trigger.stride, trigger.max_frames or defaults.max_frames
@@ -101,11 +102,13 @@ def _moment(trigger: Trigger, received: Moment, max_age: Duration, *, kept: bool
     age = received.utc_ns - at
     if age > max_age.ns:
         raise ContractError(
-            "stale", f"the event is {Duration(age)} old; the limit is {max_age}", trigger.id
+            "stale",
+            f"the event is {Duration(round(age, -6))} old; the limit is {max_age}",
+            trigger.id,
         )
     if age < -MAX_AHEAD_NS:
         raise ContractError(
-            "bad_at", f"the event is {Duration(-age)} ahead of this clock", trigger.id
+            "bad_at", f"the event is {Duration(round(-age, -6))} ahead of this clock", trigger.id
         )
     return Moment(received.mono_ns - age, at)
 
@@ -116,15 +119,26 @@ def _held_ns(buffer: Buffer) -> int | None:
     return buffer.extent.history * period if buffer.extent and period else None
 
 
-def _check_before(before: Span, buffer: Buffer, held_ns: int | None, id: str | None) -> None:
-    if buffer.extent is None:
-        return
-    too_many = before.frames is not None and before.frames > buffer.extent.history
-    too_long = held_ns is not None and before.ns > held_ns + held_ns // 50  # rates are not exact
-    if too_many or too_long:
-        reach = f", {held_ns / 1e9:.1f}s" if held_ns else ""
-        raise ContractError(
-            "window_too_large",
-            f"before {before}; the history holds {buffer.extent.history} frames{reach}",
-            id,
-        )
+def _exceeds(before: Span, held: Extent | None, held_ns: int | None) -> bool:
+    """Whether the full history does not reach so far, for what is known of it."""
+    too_many = before.frames is not None and held is not None and before.frames > held.history
+    return too_many or (held_ns is not None and before.ns > held_ns)
+
+
+def _check_before(
+    before: Span, asked: Span, buffer: Buffer, held_ns: int | None, id: str | None
+) -> None:
+    """`asked` is the configured buffer: all that is known before the first frame."""
+    held = buffer.extent
+    if held is None:
+        if asked.frames is not None:
+            too_far = before.frames is not None and before.frames > asked.frames
+        else:
+            too_far = before.ns > asked.ns
+        reach = str(asked)
+    else:
+        # rates are not exact
+        too_far = _exceeds(before, held, held_ns and held_ns + held_ns // 50)
+        reach = f"{held.history} frames" + (f", {held_ns / 1e9:.1f}s" if held_ns else "")
+    if too_far:
+        raise ContractError("window_too_large", f"before {before}; the history holds {reach}", id)

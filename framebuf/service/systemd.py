@@ -30,6 +30,7 @@ class Notifier:
         text = "\n".join(f"{name}={value}" for name, value in fields.items())
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+                sender.settimeout(1.0)  # a manager that does not read must not stop us
                 sender.sendto(text.encode(), self._address)
         except OSError as error:
             logging.getLogger(__name__).debug("no word to the service manager: %s", error)
