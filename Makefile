@@ -31,6 +31,7 @@ lint: $(READY) ## ruff, mypy and the floors between the folders
 	@$(BIN)/lint-imports
 
 bench: $(READY) ## every script of tests/bench, with a summary; ARGS="ring" picks by name
+	@sh tests/debian-packages.sh
 	@$(BIN)/python tests/bench $(ARGS)
 
 clean: ## remove what was made, the environment too

@@ -30,4 +30,4 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     packages=$(missing)
     [ -n "$packages" ] || exit 0
 fi
-echo "Tests that need these packages will skip: apt install $packages" >&2
+echo "What needs these packages will skip: apt install $packages" >&2
