@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 TICK_S = 0.2
+HUNG_NS = 10 * 10**9
+"""A thread that shows no life for longer is hung: the watchdog is no longer fed."""
 FINISH_S = 5.0
 """How long open requests may take to finish at a stop."""
 
@@ -123,10 +125,10 @@ class Daemon:
         )  # fmt: skip
         self._notifier.tell(READY="1", STATUS=state.text(broker))
         self.ready.set()
-        self._tick(broker, requests[0], state)
+        self._tick(broker, requests[0], lane, state)
         self._notifier.tell(STOPPING="1")
 
-    def _tick(self, broker: Broker, requests: Requests, state: State) -> None:
+    def _tick(self, broker: Broker, requests: Requests, lane: Lane, state: State) -> None:
         """Until `stop`: availability, stats, the service manager."""
         stats_due = time.monotonic() + state.STATS_S
         while not self._stopping.wait(TICK_S):
@@ -135,7 +137,10 @@ class Daemon:
             if time.monotonic() >= stats_due:
                 stats_due += state.STATS_S
                 broker.publish(state.stats(requests.open_count()))
-            self._notifier.tell(WATCHDOG="1", STATUS=state.text(broker))
+            self._notifier.tell(STATUS=state.text(broker))
+            now = time.monotonic_ns()
+            if now - requests.beat_ns < HUNG_NS and lane.longest_run_ns(now) < HUNG_NS:
+                self._notifier.tell(WATCHDOG="1")
 
     def _broker(self, requests: list[Requests], state: State) -> Broker:
         node = self._config.node
@@ -151,15 +156,26 @@ class Daemon:
         def receive(message: Message) -> None:
             requests[0].receive(message)
 
-        return Broker(
-            self._config.mqtt, session, self.counters, on_message=receive, greeting=state.greeting
-        )
+        try:
+            return Broker(
+                self._config.mqtt,
+                session,
+                self.counters,
+                on_message=receive,
+                greeting=state.greeting,
+            )
+        except ConfigError as error:
+            raise self._located("", error) from error
 
     def _ring_directory(self) -> RingDirectory:
         try:
             return RingDirectory.open(Path(self._config.node.ring_dir))
         except ConfigError as error:
-            raise self._loaded.error("node.ring_dir", error.what, error.remedy) from error
+            raise self._located("", error) from error
+
+    def _located(self, table: str, error: ConfigError) -> ConfigError:
+        """An error of a part, which knows its key below `table`, with the file and the line."""
+        return self._loaded.error(f"{table}{error.where}", error.what, error.remedy)
 
     def _open_networks(self) -> list[Network]:
         networks = []
@@ -175,8 +191,8 @@ class Daemon:
         return networks
 
     def _fail(self, key: str, error: ConfigError) -> None:
-        """From a camera's thread: nothing a restart can mend. `error.where` is below `key`."""
-        self._fatal = self._loaded.error(f"{key}.{error.where}", error.what, error.remedy)
+        """From a camera's thread: nothing a restart can mend."""
+        self._fatal = self._located(f"{key}.", error)
         self.stop()
 
 
