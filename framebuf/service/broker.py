@@ -9,7 +9,6 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import paho.mqtt.client as paho
@@ -20,6 +19,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from framebuf.errors import ConfigError
 from framebuf.service.outbox import Outbox, Outgoing
+from framebuf.service.publisher import Publisher
 from framebuf.units import Moment
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ _log = logging.getLogger(__name__)
 RESUMED_NS = 500 * 10**6
 """So long after a resumed session, a message may be one that the broker had kept."""
 MAX_BACKOFF_S = 20.0
-MAX_STRANGERS = 1000
-"""Answers to rejected triggers that may wait; more are dropped and counted."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,7 +64,7 @@ class Session:
 class Broker:
     """A connection that is kept up. Any thread may publish and acknowledge.
 
-    paho's thread receives and calls `on_message`; the thread `mqtt-publish` owns the outbox and
+    paho's thread receives and calls `on_message`; the publisher's thread hands messages to paho and
     calls `greeting` on each connection, whose messages go out first. Neither may wait for the
     other. An unexpected exception in a callback ends the process: paho's thread would be gone.
     """
@@ -80,24 +78,16 @@ class Broker:
         on_message: Callable[[Message], None],
         greeting: Callable[[], Sequence[Outgoing]] = lambda: (),
     ) -> None:
-        self.connected = threading.Event()
         self.refused: str | None = None
         """Why the broker turned the node away, if it did."""
         self._mqtt = mqtt
         self._session = session
         self._counters = counters
         self._on_message = on_message
-        self._greeting = greeting
-        # one event a publish, PUBACK or connection; bounded as the outbox is
-        self._events: SimpleQueue[Outgoing | int | str] = SimpleQueue()
-        self._outbox = Outbox()
+        self._publisher = Publisher(self._hand_over, greeting, counters)
         self._resumed_ns = -RESUMED_NS
         self._failures = 0
         self._stopping = False
-        self._strangers = threading.Semaphore(MAX_STRANGERS)
-        self._publisher = threading.Thread(
-            target=self._publish_all, name="mqtt-publish", daemon=True
-        )
         self._client = self._new_client()
 
     def start(self) -> None:
@@ -116,36 +106,28 @@ class Broker:
         )
         self._client.loop_start()
 
+    @property
+    def connected(self) -> threading.Event:
+        """Set while the broker is there and was greeted."""
+        return self._publisher.connected
+
     def publish(self, message: Outgoing) -> None:
         """Send in order; kept while the broker is away, but for QoS 0."""
-        self._events.put(message)
+        self._publisher.publish(message)
 
     def answer_stranger(self, message: Outgoing) -> None:
         """As `publish`, for what anybody can cause; dropped and counted where too many wait."""
-        if not self._strangers.acquire(blocking=False):
-            self._counters.add("acks_dropped")
-            return
-        self.publish(Outgoing(message.topic, message.payload, acknowledged=self._strangers.release))
+        self._publisher.answer_stranger(message)
 
     def acknowledge(self, message: Message) -> None:
         """Tell the broker that a message is taken care of (PUBACK)."""
         if message.qos:
             self._client.ack(message.mid, message.qos)
 
-    def waiting(self) -> int:
-        """Messages that the broker has not acknowledged."""
-        return len(self._outbox) + self._events.qsize()
-
     def stop(self, last: Sequence[Outgoing] = (), timeout_s: float = 3.0) -> None:
         """Send `last`, wait for what is under way, disconnect."""
-        for message in last:
-            self.publish(message)
-        end = time.monotonic() + timeout_s
-        while self.connected.is_set() and self.waiting() and time.monotonic() < end:
-            time.sleep(0.005)
         self._stopping = True
-        self._events.put("stop")
-        self._publisher.join(timeout_s)
+        self._publisher.stop(last, timeout_s)
         self._client.disconnect()
         self._client.loop_stop()
 
@@ -202,7 +184,7 @@ class Broker:
             self._mqtt.port,
             ", session resumed" if flags.session_present else "",
         )
-        self._events.put("connected")
+        self._publisher.connect()
 
     def _refuse(self, reason: str) -> None:
         if self.refused != reason:
@@ -219,7 +201,7 @@ class Broker:
     ) -> None:
         if self.connected.is_set() and not self._stopping:
             _log.warning("lost the broker: %s; reconnecting", reason)
-        self._events.put("disconnected")
+        self._publisher.disconnect()
         self._backoff()
 
     def _backoff(self) -> None:
@@ -247,7 +229,7 @@ class Broker:
         if reason.is_failure:
             self._counters.add("publishes_refused")
             _log.warning("the broker refused a message: %s", reason)
-        self._events.put(mid)
+        self._publisher.acknowledge(mid)
 
     def _acknowledge_at_once(self) -> None:
         """Ask TCP not to sit on its next ACK for 40 ms, as a PUBACK alone would let it.
@@ -261,46 +243,15 @@ class Broker:
 
     # the publisher's thread ---------------------------------------------------------------
 
-    def _publish_all(self) -> None:
-        while True:
-            event = self._events.get()
-            if event == "stop":
-                return
-            self._take(event)
-            while True:  # take what else is there before publishing: fewer turns under load
-                try:
-                    event = self._events.get_nowait()
-                except Empty:
-                    break
-                if event == "stop":
-                    return
-                self._take(event)
-            self._pump()
-
-    def _take(self, event: Outgoing | int | str) -> None:
-        if isinstance(event, Outgoing):
-            self._outbox.add(event)
-        elif isinstance(event, int):
-            done = self._outbox.acknowledge(event)
-            if done is not None and done.acknowledged is not None:
-                done.acknowledged()
-        elif event == "connected":
-            self._outbox.add_first(list(self._greeting()))
-            self.connected.set()
-        else:
-            self.connected.clear()
-
-    def _pump(self) -> None:
-        while self.connected.is_set() and (message := self._outbox.next()) is not None:
-            info = self._client.publish(message.topic, message.payload, message.qos, message.retain)
-            if message.qos:
-                self._outbox.sent(info.mid, message)  # kept by paho, whatever info.rc says
-            elif info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
-                self._counters.add("unsent_qos0")
+    def _hand_over(self, message: Outgoing) -> int | None:
+        """Give a message to paho: its packet id, or None where it was not taken."""
+        info = self._client.publish(message.topic, message.payload, message.qos, message.retain)
+        if message.qos:
+            return info.mid  # kept by paho, whatever info.rc says
+        return info.mid if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS else None
 
     def __repr__(self) -> str:
-        state = "connected" if self.connected.is_set() else "away"
-        return f"<Broker {self._mqtt.host}:{self._mqtt.port} {state}, {self._outbox!r}>"
+        return f"<Broker {self._mqtt.host}:{self._mqtt.port} {self._publisher!r}>"
 
 
 def _without_delay(_client: paho.Client, _data: Any, sock: Any) -> None:
