@@ -8,11 +8,9 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
-PACKAGES = Path(__file__).with_name("debian-packages.txt")
 OF_PACKAGE = {"mosquitto": "mosquitto", "systemd-analyze": "systemd"}
 """The Debian package of each program that a test asks for."""
 
@@ -25,9 +23,12 @@ ENDING_S = 5.0
 
 def find(program: str) -> str:
     """The path of a program. Where it is not there the test skips, and fails with CI=true."""
+    package = OF_PACKAGE[
+        program
+    ]  # also where the program is there: the next machine may not have it
     path = shutil.which(program, path=SEARCHED)
     if path is None:
-        reason = f"{program} is missing: apt install {OF_PACKAGE[program]}"
+        reason = f"{program} is missing: apt install {package}"
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)
