@@ -9,17 +9,19 @@ from collections.abc import Iterator
 import pytest
 
 from tests.service.books import Books
-from tests.service.parts import ASSETS, Mosquitto, Node, tiny
+from tests.service.numbered import make_video
+from tests.service.parts import Mosquitto, Node, tiny
 
 
 @pytest.fixture(scope="module")
 def node(mosquitto: Mosquitto, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    folder = tmp_path_factory.mktemp("node")
+    film = make_video(folder / "film.mp4", 50)
     cameras = "".join(
-        f'[[camera]]\nname = "{name}"\nsource = "{ASSETS}/photos"\nfps = 20\nbuffer = 40\n'
+        f'[[camera]]\nname = "{name}"\nsource = "{film}"\nfps = 20\nbuffer = 40\n'
         'models = ["tiny"]\n'
         for name in ("gate", "yard")
     )
-    folder = tmp_path_factory.mktemp("node")
     node = Node(folder, mosquitto.port, f"max_pending = 4\n{cameras}{tiny()}", name="trig")
     with node.running():
         yield node
@@ -30,6 +32,8 @@ def books(node: Node, mosquitto: Mosquitto) -> Iterator[Books]:
     with Books.open(mosquitto.port, node.name) as books:
         books.wait_text("gate/availability", "online")
         books.wait_text("yard/availability", "online")
+        full = books.send_trigger("gate", {"mode": "window", "before": 0, "after": 5})
+        books.wait_done(full)
         yield books
 
 
