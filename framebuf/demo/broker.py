@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,8 @@ from framebuf.errors import FramebufError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from framebuf.demo.interrupts import Interrupts
 
 HOST = "127.0.0.1"
 KINDS = ("mosquitto", "iotcore")
@@ -85,7 +87,7 @@ def find(kind: str | None = None) -> Program:
 
 
 @contextmanager
-def running(program: Program, folder: Path) -> Iterator[int]:
+def running(program: Program, folder: Path, interrupts: Interrupts) -> Iterator[int]:
     """Run the broker, its files in `folder`; gives its port once it accepts connections.
 
     Raises:
@@ -94,13 +96,13 @@ def running(program: Program, folder: Path) -> Iterator[int]:
     said = ""
     for _ in range(_TRIES):
         port = _free_port()
-        process = _spawn(program, folder, port)
-        try:
+        with ExitStack() as started:
+            with interrupts.held():
+                process = _spawn(program, folder, port)
+                started.callback(_stop, process)
             if _accepts(process, port):
                 yield port
                 return
-        finally:
-            _stop(process)
         said = (folder / "broker.log").read_text(encoding="utf-8", errors="replace")
     last = said.strip().rpartition("\n")[2] or f"it did not listen within {_START_S:g} s"
     raise FramebufError(f"the broker {program.kind} did not start: {last}")

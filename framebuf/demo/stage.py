@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import tempfile
 import threading
 import time
@@ -16,6 +15,7 @@ from framebuf.capture.source import open_source
 from framebuf.contract import Topics
 from framebuf.demo import broker, scene
 from framebuf.demo.client import Client, Inbox
+from framebuf.demo.interrupts import Interrupts
 from framebuf.errors import FramebufError
 from framebuf.service.daemon import Daemon
 
@@ -55,11 +55,13 @@ def set_up(source: str | None, kind: str | None, tell: Callable[[str], None]) ->
         FramebufError: something is missing, or did not start.
     """
     program = broker.find(kind)
-    with _interruptible(), ExitStack() as parts:
+    interrupts = Interrupts()
+    with interrupts.caught(), ExitStack() as parts:
         try:
             tell(f"starting {program.kind}")
-            folder = parts.enter_context(_folder())
-            port = parts.enter_context(broker.running(program, folder))
+            with interrupts.held():
+                folder = parts.enter_context(_folder())
+            port = parts.enter_context(broker.running(program, folder, interrupts))
             loaded = scene.load(folder, port, source)
             tell("opening the camera")
             _check_source(loaded.config.camera[0].source)
@@ -69,29 +71,12 @@ def set_up(source: str | None, kind: str | None, tell: Callable[[str], None]) ->
             parts.callback(client.close)
             client.connect()
             tell("loading the model")
-            parts.enter_context(_daemon(loaded, inbox))
+            with interrupts.held():
+                parts.enter_context(_daemon(loaded, inbox))
             _wait_until_online(client)
             yield Stage(client, loaded, program.kind)
         finally:
-            # A second Ctrl-C would leave a broker running and memory taken
-            for number in _SIGNALS:
-                signal.signal(number, signal.SIG_IGN)
-
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the demo as Ctrl-C does."""
-    before = [signal.getsignal(number) for number in _SIGNALS]
-    for number in _SIGNALS:
-        signal.signal(number, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for number, handler in zip(_SIGNALS, before, strict=True):
-            signal.signal(number, handler)
+            interrupts.ignore()  # else a broker could be left running, and memory taken
 
 
 @contextmanager

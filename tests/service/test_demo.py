@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -56,14 +57,14 @@ class Demo:
         out, err = process.communicate(timeout=BOUND_S)
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
-    def processes(self) -> list[str]:
-        """Command lines of all that runs with our mark in its environment."""
-        found = []
+    def processes(self) -> dict[int, str]:
+        """Command lines of all that runs with our mark in its environment, by pid."""
+        found = {}
         for entry in Path("/proc").glob("[0-9]*"):
             try:
                 if self.mark.encode() in (entry / "environ").read_bytes():
                     command = (entry / "cmdline").read_bytes()
-                    found.append(command.replace(b"\0", b" ").decode())
+                    found[int(entry.name)] = command.replace(b"\0", b" ").decode()
             except OSError:  # it ended, or is not ours to look into
                 continue
         return found
@@ -73,14 +74,19 @@ class Demo:
 
     def left_behind(self) -> list[object]:
         files = [*self.temporary.iterdir(), *self.home.iterdir()]
-        return [*self.processes(), *self.memory(), *files]
+        return [*self.processes().values(), *self.memory(), *files]
 
 
 @pytest.fixture
 def demo(tmp_path: Path) -> Iterator[Demo]:
     demo = Demo(tmp_path)
     yield demo
-    assert demo.left_behind() == []
+    left = demo.left_behind()
+    for pid in demo.processes():
+        os.kill(pid, signal.SIGKILL)
+    for folder in demo.memory():
+        shutil.rmtree(folder)
+    assert left == []
 
 
 @pytest.fixture(params=["mosquitto", "iotcore"])
@@ -159,16 +165,19 @@ def test_it_goes_on_until_ctrl_c_and_leaves_nothing(demo, number):
     assert len(demo.processes()) == 2, "the demo and its broker"
     assert len(demo.memory()) == 1, "the rings"
     process.send_signal(number)
+    until(process, "stopping")
     process.send_signal(number)  # impatience must not leave a broker behind
     _, err = process.communicate(timeout=BOUND_S)
     assert (process.returncode, err) == (0, "")
 
 
-def test_ctrl_c_while_it_starts_leaves_nothing_either(demo):
+@pytest.mark.parametrize("late_s", [0.0, 0.004, 0.01, 0.3, 1.0])
+def test_ctrl_c_while_it_starts_leaves_nothing_either(demo, late_s):
     process = demo.start("--once", "--json")
     end = time.monotonic() + BOUND_S
     while not demo.memory() and time.monotonic() < end:
-        time.sleep(0.005)
+        time.sleep(0.001)
+    time.sleep(late_s)  # not to wait for anything: to hit it at various moments
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=BOUND_S)
     assert (process.returncode, out) == (130, "")
@@ -233,14 +242,38 @@ def test_a_broker_that_is_not_installed_is_named_with_the_command_that_installs_
 
 def test_a_broker_that_ends_at_once_is_told_in_its_own_words(tmp_path):
     from framebuf.demo import broker
+    from framebuf.demo.interrupts import Interrupts
     from framebuf.errors import FramebufError
 
     program = broker.Program("toy", ("sh", "-c", "echo one; echo bad luck >&2; exit 1"), "")
     with (
         pytest.raises(FramebufError, match="toy did not start: bad luck"),
-        broker.running(program, tmp_path),
+        broker.running(program, tmp_path, Interrupts()),
     ):
         pytest.fail("it never ran")
+
+
+def test_ctrl_c_while_the_broker_is_being_started_ends_that_broker(tmp_path, monkeypatch):
+    from framebuf.demo import broker
+    from framebuf.demo.interrupts import Interrupts
+
+    started, start = [], subprocess.Popen
+
+    def interrupted(*arguments, **options):
+        started.append(start(*arguments, **options))
+        signal.raise_signal(signal.SIGINT)
+        return started[0]
+
+    interrupts = Interrupts()
+    monkeypatch.setattr(broker.subprocess, "Popen", interrupted)
+    program = broker.Program("toy", ("sh", "-c", "exec sleep 60"), "")
+    with (
+        pytest.raises(KeyboardInterrupt),
+        interrupts.caught(),
+        broker.running(program, tmp_path, interrupts),
+    ):
+        pytest.fail("it never ran")
+    assert [process.poll() for process in started] == [-signal.SIGTERM]
 
 
 @pytest.mark.parametrize("mishap", ["expected", "unexpected"])
