@@ -23,9 +23,7 @@ ENDING_S = 5.0
 
 def find(program: str) -> str:
     """The path of a program. Where it is not there the test skips, and fails with CI=true."""
-    package = OF_PACKAGE[
-        program
-    ]  # also where the program is there: the next machine may not have it
+    package = OF_PACKAGE[program]  # looked up first: on the next machine it may be needed
     path = shutil.which(program, path=SEARCHED)
     if path is None:
         reason = f"{program} is missing: apt install {package}"
