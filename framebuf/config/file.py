@@ -87,9 +87,7 @@ def _where(file: str, lines: dict[str, int], key: str) -> str:
     while parent and parent not in lines:
         match = re.fullmatch(r"(.*)(?:\[\d+\]|\.[^.]*)", parent, re.DOTALL)
         parent = match[1] if match else ""
-    if not lines:
-        return f"{file}: {key}"
-    return f"{file}:{lines.get(parent, 1)}: {key}"  # what stands nowhere is told of line 1
+    return f"{file}:{lines[parent]}: {key}" if lines else f"{file}: {key}"
 
 
 def _syntax_error(error: ValueError | RecursionError, text: str, file: str) -> ConfigError:

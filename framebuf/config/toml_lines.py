@@ -21,7 +21,7 @@ def key_lines(text: str) -> dict[str, int]:
 
     `text` is valid TOML. Keys of inline tables are not found; their table is.
     """
-    lines: dict[str, int] = {}
+    lines = {"": 1}  # for what stands nowhere
     counts: dict[str, int] = {}
     prefix = ""
     depth = 0  # inside an array or a table of several lines
