@@ -59,7 +59,11 @@ def demo(
 def _code(exchange: Exchange) -> int:
     if exchange.done:
         return EXIT[exchange.done["event_type"]]
-    return REJECTED if exchange.error else NO_ANSWER
+    if exchange.error:
+        typer.echo(f"framebuf: rejected: {exchange.error['message']}", err=True)
+        return REJECTED
+    typer.echo("framebuf: the daemon did not answer in time", err=True)
+    return NO_ANSWER
 
 
 def _print(exchange: Exchange) -> None:

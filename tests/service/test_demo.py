@@ -276,6 +276,70 @@ def test_ctrl_c_while_the_broker_is_being_started_ends_that_broker(tmp_path, mon
     assert [process.poll() for process in started] == [-signal.SIGTERM]
 
 
+class Scripted:
+    """Answers each trigger with the next of some lists of (leaf, document)."""
+
+    def __init__(self, *scripts: list[tuple[str, dict]]) -> None:
+        self.scripts = list(scripts)
+        self.sent: list[dict] = []
+
+    def send(self, trigger: dict) -> None:
+        self.sent.append(trigger)
+        self.answers = iter(self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0])
+
+    def hear(self, timeout_s: float):
+        from framebuf.service.caller import Answer
+
+        leaf, document = next(self.answers, (None, {}))
+        return Answer(leaf, document | {"id": self.sent[-1]["id"]}) if leaf else None
+
+
+def answered(first_seq: int, **missing: int) -> list[tuple[str, dict]]:
+    results = [("result", {"frame": {"seq": first_seq + i}}) for i in range(5)]
+    done = {"event_type": "partial" if missing else "complete", "missing": missing}
+    return [("ack", {"status": "accepted"}), *results, ("done", done)]
+
+
+def test_the_buffer_is_full_once_a_whole_window_lies_in_the_second_round():
+    from framebuf.demo import play
+
+    first_round, lost, second_round = answered(0), answered(6, frames_lost=1), answered(5)
+    client = Scripted(first_round, lost, second_round, answered(9))
+    play._fill(client)
+    assert len(client.sent) == 3
+
+
+def test_a_camera_that_gives_no_frames_is_told_with_the_reason(monkeypatch):
+    from framebuf.demo import play
+    from framebuf.errors import SourceError
+
+    monkeypatch.setattr(play, "FILL_S", 0.2)
+    error = {"code": "camera_offline", "message": "none can come"}
+    with pytest.raises(SourceError, match=r"gave no frames within 0\.2 s: none can come"):
+        play._fill(Scripted([("ack", {"status": "rejected", "error": error})]))
+
+
+@pytest.mark.parametrize(
+    ("answers", "code", "why"),
+    [
+        ([], 5, "the daemon did not answer in time"),
+        ([("ack", {"status": "rejected", "error": {"code": "c", "message": "no"}})], 4, "no"),
+        (answered(5, evicted=1), 3, ""),
+        ([("done", {"event_type": "failed"})], 4, ""),
+        (answered(5), 0, ""),
+    ],
+)
+def test_the_exit_code_tells_the_outcome(answers, code, why, capsys):
+    from framebuf.cli import demo as command
+    from framebuf.demo import play
+
+    exchange = play.Exchange({"id": "x"})
+    for _ in play._answers(Scripted(answers), exchange):
+        pass
+    assert command._code(exchange) == code
+    assert why in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("mishap", ["expected", "unexpected"])
 def test_a_daemon_that_fails_ends_the_demo_in_order(monkeypatch, mishap, broker):
     from framebuf.demo import stage

@@ -37,6 +37,13 @@ def test_a_box_is_drawn_where_the_detection_is_and_the_picture_is_left_alone():
     assert (drawn[340:] == 114).all()
 
 
+def test_a_box_grows_with_its_picture():
+    drawn = drawing.annotated(grey(114, 240, 320), [found((100, 75, 120, 90))])
+    colour = drawing.colour(15)
+    for y, x in [(150, 320), (329, 320), (240, 200), (240, 439)]:
+        assert tuple(drawn[y, x]) == colour, (y, x)
+
+
 def test_a_class_has_one_colour_in_every_picture_and_common_ones_differ():
     person, cat, dog, table = (drawing.colour(i) for i in (0, 15, 16, 60))
     assert person == drawing.colour(0)
