@@ -37,10 +37,10 @@ class Job:
 class _Turn:
     """The frames of one request."""
 
-    served: int
-    """When this turn was last served, in the backlog's count; lower goes first."""
+    place: int
+    """In the round: it goes to the end on coming and on being served; lower goes first."""
     served_ns: int = 0
-    """The same, monotonic."""
+    """Monotonic."""
     jobs: deque[Job] = field(default_factory=deque)
 
 
@@ -54,16 +54,15 @@ class Backlog:
 
     def __init__(self) -> None:
         self._turns: dict[str, _Turn] = {}
-        self._served = 0
+        self._places = 0
         self._waiting = 0
 
     def add(self, job: Job) -> None:
         turn = self._turns.get(job.turn)
         if turn is None:
-            # Level with the one whose turn it is: a request whose frames come singly, and a flood
-            # of small ones, would else always go before one that waits
-            served = min((other.served for other in self._turns.values()), default=self._served)
-            turn = self._turns[job.turn] = _Turn(served)
+            # Not first of all: a request whose frames come singly, and a flood of small ones,
+            # would always go before one that waits
+            turn = self._turns[job.turn] = _Turn(self._end())
         turn.jobs.append(job)
         self._waiting += 1
 
@@ -83,12 +82,16 @@ class Backlog:
         name, turn = min(self._turns.items(), key=lambda item: _rank(item[1], now_ns))
         job = turn.jobs.popleft()
         self._waiting -= 1
-        self._served += 1
-        turn.served = self._served
+        turn.place = self._end()
         turn.served_ns = now_ns
         if not turn.jobs:
             del self._turns[name]
         return job
+
+    def _end(self) -> int:
+        """The last place of the round."""
+        self._places += 1
+        return self._places
 
     def __len__(self) -> int:
         return self._waiting
@@ -97,8 +100,8 @@ class Backlog:
         return f"<Backlog {self._waiting} frames of {len(self._turns)} requests>"
 
 
-def _rank(turn: _Turn, now_ns: int) -> tuple[int, int, int, int]:
+def _rank(turn: _Turn, now_ns: int) -> tuple[int, int, int]:
     job = turn.jobs[0]
     waited_s = (now_ns - max(job.ready_ns, turn.served_ns)) // SECOND_NS
     left_ms = max(0, job.deadline_ns - now_ns) // 10**6
-    return (-(job.priority + waited_s), left_ms.bit_length(), turn.served, job.ready_ns)
+    return (-(job.priority + waited_s), left_ms.bit_length(), turn.place)
