@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -39,8 +38,6 @@ def demo(
 
     Example: framebuf demo --once
     """
-    # Read when onnxruntime is imported: it would send events away, and leave an identifier behind
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     from framebuf.demo import play  # noqa: PLC0415 - --help stays quick
     from framebuf.demo.broker import KINDS  # noqa: PLC0415
 

@@ -83,7 +83,7 @@ class Request:
         item.payload = encode(message)
         self.failed += result.error is not None
         if result.findings is not None:
-            self._summary.update(result.findings.labels())
+            self._summary.update(sorted(result.findings.labels()))
         if result.run >= 0:
             self._infer_ms[result.run] = result.ms.infer
 
@@ -118,7 +118,7 @@ class Request:
             thinned=self.window.thinned,
             already_claimed=self.window.already_claimed,
             window=self._times(),
-            summary=dict(self._summary),
+            summary=dict(self._summary.most_common()),
             ms=DoneTimings(
                 total=round((now_ns - self.order.received.mono_ns) / 1e6, 3),
                 infer=round(sum(self._infer_ms.values()), 3),

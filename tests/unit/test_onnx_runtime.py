@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -202,3 +205,15 @@ def test_the_door_for_runtimes_opens_onnx_on_the_cpu():
     runtime = open_runtime(TINY_N, "cpu", threads=1)
     assert isinstance(runtime, OnnxRuntime)
     runtime.close()
+
+
+def test_a_session_leaves_nothing_in_the_users_home(tmp_path: Path) -> None:
+    """onnxruntime's telemetry would leave a device id and a database there."""
+    code = (
+        "from pathlib import Path; from framebuf.models.runtimes.onnx import OnnxRuntime; "
+        f"OnnxRuntime.open(Path({str(TINY_N)!r}), threads=1)"
+    )
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ORT_")}
+    home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], env=kept | home, check=True)
+    assert list(tmp_path.iterdir()) == []
