@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from framebuf.buffer.extent import ASSUMED_RATE, extent
+from framebuf.buffer.extent import ASSUMED_RATE, extent, smallest
 from framebuf.buffer.history import History, Stamp
-from framebuf.buffer.layout import STAMP_AFTER_GAP, STAMP_DROPPED, Shape
+from framebuf.buffer.layout import STAMP_AFTER_GAP, STAMP_DROPPED
 from framebuf.buffer.ring import FrameRing
 from framebuf.errors import ConfigError
 from framebuf.frames import LIVE
@@ -101,7 +102,7 @@ class Buffer:
             self._arriving = stamp
         slot = ring.begin(stamp.seq, captured, height, width, origin)
         if slot is None:
-            self._end_arrival(ring, dropped=True)
+            self._remember(self._stamped(ring, dropped=True), ring)
         return slot
 
     def commit(self, slot: Slot, error: str | None = None) -> None:
@@ -109,8 +110,9 @@ class Buffer:
         height, width = slot.pixels.shape[:2]
         if self.size is None or width * height > self.size[0] * self.size[1]:
             self.size = (width, height)
+        stamp = self._stamped(slot.ring, dropped=False)
         slot.ring.commit(slot, error)
-        self._end_arrival(slot.ring, dropped=False)
+        self._remember(stamp, slot.ring)
 
     def discard(self, slot: Slot) -> None:
         """Nothing came of the slot; its number is given again."""
@@ -218,34 +220,36 @@ class Buffer:
         for ring in self._rings:
             self._directory.remove(ring.file_name)
 
-    def _end_arrival(self, ring: FrameRing, *, dropped: bool) -> None:
+    def _stamped(self, ring: FrameRing, *, dropped: bool) -> Stamp:
+        """The stamp of the frame that is arriving, in the file before its slot is whole."""
+        arriving = self._arriving
+        if arriving is None:
+            raise RuntimeError("commit without begin")
+        stamp = replace(arriving, dropped=dropped)
+        flags = STAMP_DROPPED * stamp.dropped | STAMP_AFTER_GAP * stamp.after_gap
+        ring.stamp(stamp.seq, stamp.captured, flags)
+        return stamp
+
+    def _remember(self, stamp: Stamp, ring: FrameRing) -> None:
         with self._lock:
-            stamp = self._arriving
-            if stamp is None:
-                raise RuntimeError("commit without begin")
-            if dropped:
-                stamp = Stamp(stamp.seq, stamp.captured, dropped=True, after_gap=stamp.after_gap)
-            flags = STAMP_DROPPED * stamp.dropped | STAMP_AFTER_GAP * stamp.after_gap
-            ring.stamp(stamp.seq, stamp.captured, flags)
             self._history.append(stamp, ring.shape.stamps)
             self._arriving = None
-            self.dropped += dropped
-            self.kept += not dropped
+            self.dropped += stamp.dropped
+            self.kept += not stamp.dropped
         self._on_commit()
 
     def _ring_for(self, height: int, width: int) -> FrameRing:
         """The ring to write to; a new one for frames larger than any before."""
-        self._drop_answered()
         if self._rings and self._rings[-1].fits(height, width):
+            self._drop_answered(self._rings[:-1])
             return self._rings[-1]
-        rate = self.rate or ASSUMED_RATE
-        size = extent(self._span, self._memory, rate, height * width * 3)
+        frame_bytes = height * width * 3
+        size = extent(self._span, self._memory, self.rate or ASSUMED_RATE, frame_bytes)
         if size is None:
-            need = 2 * Shape(1, height * width * 3, 1).stride
             raise ConfigError(
                 "memory",
                 f"{self._memory} does not hold two frames of {width}×{height}",
-                f"give it at least {need / 2**20:.0f} MiB",
+                f"give it at least {-(-smallest(frame_bytes) // 2**20)} MiB",
             )
         if size.shortened:
             _log.warning(
@@ -253,24 +257,25 @@ class Buffer:
                 self.name, self._memory, size.history, width, height, self._span,
                 extra={"CAMERA": self.name},
             )  # fmt: skip
-        shape = Shape(size.slots, height * width * 3, 2 * size.history)
+        with self._lock:
+            self._ring_begins = self._next_seq
+        self._drop_answered(tuple(self._rings))  # first: there may not be room for both
         ring = FrameRing.create(
             self._directory,
             self.name,
-            shape,
+            size.shape(frame_bytes),
             file_name=f"{self.name}.{self._made}.ring",
             boot=self._boot_id,
         )
         with self._lock:
             self._made += 1
-            self._ring_begins = self._next_seq
             self._rings.append(ring)
             self.extent = size
         return ring
 
-    def _drop_answered(self) -> None:
+    def _drop_answered(self, old: Sequence[FrameRing]) -> None:
         """Let go of old rings whose leases have ended."""
-        for ring in self._rings[:-1]:
+        for ring in old:
             if not ring.leased():
                 self._directory.remove(ring.file_name)
                 with self._lock:

@@ -29,7 +29,7 @@ class RingDirectory:
         """Make the folder if need be (0700), and lock it.
 
         Raises:
-            ConfigError: it is not on a tmpfs, or not ours.
+            ConfigError: it is not on a tmpfs, or not ours, or cannot be locked.
             RingError: another daemon has it.
         """
         try:
@@ -48,10 +48,17 @@ class RingDirectory:
         return cls(path, descriptor, lock)
 
     def create(self, name: str) -> int:
-        """A new, empty file (0600) in place of any old one; returns its descriptor."""
-        self.remove(name)
+        """A new, empty file (0600) in place of any old one; returns its descriptor.
+
+        Raises:
+            RingError: it cannot be made.
+        """
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        return os.open(name, flags, 0o600, dir_fd=self._descriptor)
+        try:
+            self.remove(name)
+            return os.open(name, flags, 0o600, dir_fd=self._descriptor)
+        except OSError as error:
+            raise RingError(f"{self.path / name}: {error.strerror}") from error
 
     def remove(self, name: str) -> None:
         """Remove a file that may not be there; whoever has it mapped keeps its memory."""
@@ -111,7 +118,12 @@ def _check_ours(path: Path, descriptor: int) -> None:
 
 def _locked(path: Path, descriptor: int) -> int:
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    lock = os.open("lock", flags, 0o600, dir_fd=descriptor)
+    try:
+        lock = os.open("lock", flags, 0o600, dir_fd=descriptor)
+    except OSError as error:
+        raise ConfigError(
+            "node.ring_dir", f"{path / 'lock'}: {error.strerror}", "remove it, or mend the folder"
+        ) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

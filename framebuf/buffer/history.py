@@ -82,17 +82,15 @@ class History:
         """Frames that the camera would have given in [from, to], had it not been away.
 
         Counted at the camera's period on from the frame before each gap. With `open_gap` the
-        camera is away since its newest frame. Time before the first frame known is a gap too.
+        camera is away since its newest frame. Time before the first frame known is a gap too,
+        counted back from that frame.
         """
         period = self.typical_period_ns()
         if not period:
             return int(open_gap or not self._stamps)
         if not self._stamps:
             return max(0, to_ns - from_ns) // period
-        lost = 0
-        first = self._stamps[0].mono_ns
-        if from_ns < first:
-            lost += max(0, min(first - period // 2, to_ns) - from_ns) // period
+        lost = _ticks(-self._stamps[0].mono_ns, period, -to_ns, -from_ns)
         near = bisect_left(self._stamps, from_ns, key=_mono)
         for at in range(max(1, near), len(self._stamps)):
             before, stamp = self._stamps[at - 1].mono_ns, self._stamps[at]

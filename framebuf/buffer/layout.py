@@ -100,4 +100,8 @@ def _pages(size: int) -> int:
 
 def clipped(text: str | None, size: int) -> bytes:
     """UTF-8 of at most `size` bytes, cut between characters."""
-    return (text or "").encode("utf-8", "surrogateescape")[:size].rstrip(b"\0")
+    data = (text or "").encode("utf-8", "surrogateescape")
+    if len(data) > size:
+        while size and data[size] & 0xC0 == 0x80:  # within a character
+            size -= 1
+    return data[:size].rstrip(b"\0")

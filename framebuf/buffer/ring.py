@@ -219,6 +219,10 @@ class FrameRing:
         if use.weak and not use.in_weak:
             use.in_weak = True
             heapq.heappush(self._weak, use.seq)
+            if len(self._weak) > 2 * self.shape.slots:
+                # most were answered, and left through the other heap
+                self._weak = [seq for seq in self._weak if seq in self._slot_of]
+                heapq.heapify(self._weak)
         elif not use.weak and not use.in_idle:
             use.in_idle = True
             heapq.heappush(self._idle, use.seq)
@@ -227,6 +231,8 @@ class FrameRing:
         """What `lease` holds from now on; nothing where its slot was taken."""
         with self._lock:
             was_strong, was_weak = lease._held  # noqa: SLF001 - guarded by this lock
+            if weak and not was_strong:
+                return  # released meanwhile, by another thread
             lease._held = (strong, weak)  # noqa: SLF001
             number = self._slot_of.get(lease.seq)
             if number is None:
@@ -275,8 +281,7 @@ class Lease:
 
     def weaken(self) -> None:
         """The frame is in a tensor: keep the slot for a second try, if none other is free."""
-        if self._held[0]:
-            self._ring._hold(self, 0, 1)  # noqa: SLF001 - a lease is its ring's hand
+        self._ring._hold(self, 0, 1)  # noqa: SLF001 - a lease is its ring's hand
 
     def release(self) -> None:
         """The frame is answered. Safe to call twice."""

@@ -96,15 +96,18 @@ class Window:
         self._eligible = 0  # frames that stride and claims left, before thinning
         self._expected = 0  # how many of those there will be in all
 
-    def start(self, buffer: Buffer, newest_seq: int) -> list[Asked]:
-        """Take what exists up to frame `newest_seq`. Times that are past may be settled later."""
+    def start(self, buffer: Buffer, newest_seq: int, now_ns: int) -> list[Asked]:
+        """Take what exists up to frame `newest_seq`. Times that are past may be settled later.
+
+        Frames after `newest_seq` are left to `extend`, that windows accepted before may come first.
+        """
         past = [stamp for stamp in self._past(buffer) if stamp.seq <= newest_seq]
         later = [s for s in buffer.after(past[-1].seq if past else -1) if s.seq <= newest_seq]
         later = [stamp for stamp in later if stamp.mono_ns > self.spec.moment_ns]
         chosen = self._chosen(past, first_offset=1 - len(past)) + self._following(later)
         self._before = len(past)
         self.last_seq = newest_seq
-        self._expected = len(chosen) + self._to_come(buffer)
+        self._expected = len(chosen) + self._to_come(buffer, now_ns)
         return self._thin(chosen)
 
     def extend(self, stamps: Iterable[Stamp]) -> list[Asked]:
@@ -112,8 +115,7 @@ class Window:
         fresh = [stamp for stamp in stamps if stamp.seq > self.last_seq]
         if fresh:
             self.last_seq = fresh[-1].seq
-        start = self.spec.moment_ns - (self.spec.before.ns if self.spec.before else 0)
-        at_or_before = [s for s in fresh if start <= s.mono_ns <= self.spec.moment_ns]
+        at_or_before = [s for s in fresh if s.mono_ns <= self.spec.moment_ns and self._reaches(s)]
         self._before += len(at_or_before)
         # Offsets matter only to a stride, and such a window starts once its moment is past
         chosen = self._chosen(at_or_before, first_offset=0) + self._following(
@@ -128,11 +130,14 @@ class Window:
             return True
         return bool(buffer.between(self.spec.moment_ns, end))
 
-    def closed(self, settled_ns: int) -> bool:
-        """Whether no frame can join it any more."""
+    def closed(self, buffer: Buffer, now_ns: int) -> bool:
+        """Whether no frame can join it any more, and all that could were considered."""
         if self.spec.after.frames:
             return self._after >= self.spec.after.frames
-        return settled_ns >= self.spec.moment_ns + self.spec.after.ns
+        if buffer.settled_until(now_ns) < self.spec.moment_ns + self.spec.after.ns:
+            return False
+        newest = buffer.newest()  # read after what is settled: one of its frames may be new
+        return newest is None or newest.seq <= self.last_seq
 
     def not_captured(self) -> int:
         """Frames of a counted side that there were not."""
@@ -157,7 +162,8 @@ class Window:
             start -= spec.before.ns
         if start >= end:
             return 0
-        return self._within_maximum(buffer.lost_in_gaps(start, end, now_ns) // spec.stride)
+        lost = buffer.lost_in_gaps(start, end, now_ns) // spec.stride
+        return self._within_maximum(lost, self.not_captured())
 
     def _past(self, buffer: Buffer) -> Sequence[Stamp]:
         """Frames at or before the moment."""
@@ -169,6 +175,15 @@ class Window:
         if spec.before.frames is not None:
             return buffer.newest_until(spec.moment_ns, spec.before.frames)
         return buffer.between(spec.moment_ns - spec.before.ns, spec.moment_ns)
+
+    def _reaches(self, stamp: Stamp) -> bool:
+        """Whether a frame at or before the moment, told after `start`, is one more of them."""
+        before = self.spec.before
+        if before is None:
+            return True
+        if before.frames is not None or self.spec.is_moment:
+            return False  # they were counted
+        return stamp.mono_ns >= self.spec.moment_ns - before.ns
 
     def _following(self, stamps: Iterable[Stamp]) -> list[Stamp]:
         """Those after the moment that belong here, in stride and unclaimed."""
@@ -199,16 +214,18 @@ class Window:
                 self.already_claimed += 1
         return chosen
 
-    def _to_come(self, buffer: Buffer) -> int:
+    def _to_come(self, buffer: Buffer, now_ns: int) -> int:
         """How many frames will still join, by count or by the camera's rate."""
         stride = self.spec.stride
         if self.spec.after.frames:
             return self.spec.after.frames // stride - self._after // stride
         newest, period = buffer.newest(), buffer.period_ns()
-        end = self.spec.moment_ns + self.spec.after.ns
-        if newest is None or not period or end <= newest.mono_ns:
+        if newest is None or not period:
             return 0
-        return (end - newest.mono_ns) // period // stride
+        # Only what is still to come: a frame that is late, or that a gap took, never joins
+        past = max(now_ns - newest.mono_ns, 0) // period
+        coming = (self.spec.moment_ns + self.spec.after.ns - newest.mono_ns) // period - past
+        return (self._after + max(coming, 0)) // stride - self._after // stride
 
     def _thin(self, chosen: Iterable[Stamp]) -> list[Asked]:
         """Keep `max_frames` of all that are expected, evenly spread; never more."""
@@ -225,8 +242,8 @@ class Window:
                 self.thinned += 1
         return kept
 
-    def _within_maximum(self, missing: int) -> int:
-        return max(0, min(missing, self.spec.max_frames - self.asked))
+    def _within_maximum(self, missing: int, besides: int = 0) -> int:
+        return max(0, min(missing, self.spec.max_frames - self.asked - besides))
 
     def __repr__(self) -> str:
         return (

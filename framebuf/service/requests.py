@@ -185,10 +185,10 @@ class Requests:
         if not request.started:
             waits = spec.counts_from_moment
             if not waits or buffer.captured_until(now) >= spec.moment_ns:
+                newest = buffer.newest()  # before: what comes meanwhile is left to the earlier ones
                 self._extend(feed)
                 request.started = True
-                newest = buffer.newest()
-                asked = request.window.start(buffer, newest.seq if newest else -1)
+                asked = request.window.start(buffer, newest.seq if newest else -1, now)
                 self._submit(feed, request, asked)
         if request.ended:
             return
@@ -196,11 +196,7 @@ class Requests:
             self._expire(feed, request, "deadline")
         elif self._closing_ns is not None and now >= self._closing_ns:
             self._expire(feed, request, "frames_lost")
-        elif (
-            request.started
-            and not request.unsettled
-            and request.window.closed(buffer.settled_until(now))
-        ):
+        elif request.started and not request.unsettled and request.window.closed(buffer, now):
             self._end(feed, request)
 
     def _submit(self, feed: Feed, request: Request, asked: Sequence[Asked]) -> None:

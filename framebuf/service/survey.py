@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from framebuf.buffer.directory import file_system
-from framebuf.buffer.extent import ASSUMED_RATE, extent
+from framebuf.buffer.extent import ASSUMED_RATE, extent, smallest
 from framebuf.capture.source import open_source, without_credentials
 from framebuf.errors import ConfigError, ModelError, SourceError
 from framebuf.models.network import open_network
@@ -107,24 +107,23 @@ def _try_camera(loaded: Loaded, key: str, camera: Camera, report: Report) -> Non
         )  # fmt: skip
         return
     rate = min([r for r in (source.rate, camera.fps) if r], default=None)
-    size = extent(camera.buffer, camera.memory, rate or ASSUMED_RATE, grab.width * grab.height * 3)
+    frame_bytes = grab.width * grab.height * 3
+    size = extent(camera.buffer, camera.memory, rate or ASSUMED_RATE, frame_bytes)
     about: dict[str, Any] = {
         "name": camera.name,
         "source": without_credentials(camera.source),
         "width": grab.width,
         "height": grab.height,
         "rate": rate,
-        "frame_bytes": grab.width * grab.height * 3,
+        "frame_bytes": frame_bytes,
         "history": size.history if size else 0,
         "headroom": size.headroom if size else 0,
-        "bytes": size.slots * grab.width * grab.height * 3 if size else 0,
+        "bytes": size.shape(frame_bytes).file_bytes if size else 0,
     }
     report.cameras.append(about)
     if size is None or size.shortened:
-        asked = extent(
-            camera.buffer, Size(2**62), rate or ASSUMED_RATE, grab.width * grab.height * 3
-        )
-        need = (asked.slots if asked else 2) * grab.width * grab.height * 3
+        asked = extent(camera.buffer, Size(2**62), rate or ASSUMED_RATE, frame_bytes)
+        need = asked.shape(frame_bytes).file_bytes if asked else smallest(frame_bytes)
         _note(
             loaded, report, f"{key}.memory",
             f"{camera.memory} holds {about['history']} frames of {grab.width}×{grab.height}, "

@@ -1,0 +1,318 @@
+"""Buffer: what is known when, what new rings keep, and what memory costs."""
+
+from __future__ import annotations
+
+import logging
+import struct
+
+import pytest
+
+from framebuf.buffer.ring import FrameRing
+from framebuf.errors import ConfigError
+from framebuf.units import Size, Span
+from tests.unit.rings import MS, PERIOD, Hand, at, colour, ring_folder
+
+
+@pytest.fixture
+def directory():
+    with ring_folder() as folder:
+        yield folder
+
+
+def seqs(stamps):
+    return [stamp.seq for stamp in stamps]
+
+
+def files(directory):
+    return sorted(path.name for path in directory.path.iterdir() if path.suffix == ".ring")
+
+
+def intact(lease):
+    return bool((lease.frame.pixels == colour(lease.seq)).all())
+
+
+# what is known when ---------------------------------------------------------------------------
+
+
+def test_a_frame_that_has_arrived_holds_the_moment_back_until_it_is_there(directory):
+    hand = Hand(directory)
+    assert hand.buffer.captured_until(500) == 500
+    slot = hand.buffer.begin(at(1000), 2, 2)
+    assert hand.buffer.captured_until(900) == 900
+    assert hand.buffer.captured_until(5000) == 999
+    assert hand.buffer.settled_until(5000) == 999
+    assert not hand.buffer.after(-1)
+    hand.buffer.commit(slot)
+    assert hand.buffer.captured_until(5000) == 5000
+    assert seqs(hand.buffer.after(-1)) == [0]
+
+
+def test_a_frame_that_came_to_nothing_holds_the_moment_back_no_longer(directory):
+    hand = Hand(directory)
+    slot = hand.buffer.begin(at(1000), 2, 2)
+    hand.buffer.discard(slot)
+    assert hand.commits == 1, "who waits for it must be told"
+    assert hand.buffer.captured_until(5000) == 5000
+
+
+def test_a_live_camera_that_is_late_may_be_in_a_gap_so_only_so_much_is_settled(directory):
+    hand = Hand(directory)
+    hand.frames(0, PERIOD)
+    settled = hand.buffer.settled_until
+    assert settled(PERIOD + 5) == PERIOD + 5
+    assert settled(4 * PERIOD) == 4 * PERIOD
+    assert settled(6 * PERIOD) == 4 * PERIOD
+    assert settled(PERIOD + 2000 * MS) == 4 * PERIOD
+    # stale: it is away, and what it would have given is lost
+    assert settled(PERIOD + 2000 * MS + 1) == PERIOD + 2000 * MS + 1
+    assert not hand.buffer.online(PERIOD + 2000 * MS + 1)
+
+
+def test_of_a_camera_that_failed_everything_is_settled_and_again_not_once_it_is_open(directory):
+    hand = Hand(directory)
+    hand.frames(0, PERIOD)
+    hand.buffer.interrupted()
+    assert hand.buffer.settled_until(20 * PERIOD) == 20 * PERIOD
+    assert hand.buffer.lost_in_gaps(0, 20 * PERIOD, 20 * PERIOD) == 19
+    hand.buffer.opened(25.0)
+    assert hand.buffer.settled_until(20 * PERIOD) == 4 * PERIOD
+    hand.frame(20 * PERIOD)
+    assert hand.buffer.settled_until(20 * PERIOD) == 20 * PERIOD
+    assert hand.buffer.lost_in_gaps(0, 20 * PERIOD, 20 * PERIOD) == 18
+
+
+def test_before_the_first_frame_everything_is_settled(directory):
+    hand = Hand(directory, rate=None)
+    assert hand.buffer.settled_until(77) == 77
+    hand.frame(100)  # one frame tells no rate
+    assert hand.buffer.settled_until(777) == 777
+
+
+def test_it_is_online_while_its_newest_frame_is_fresh(directory):
+    hand = Hand(directory)
+    assert not hand.buffer.online(0)
+    hand.frame(1000)
+    assert hand.buffer.online(1000 + 2000 * MS)
+    assert not hand.buffer.online(1001 + 2000 * MS)
+
+
+def test_what_follows_an_interruption_or_silence_comes_after_a_gap(directory):
+    hand = Hand(directory)
+    hand.buffer.interrupted()
+    hand.buffer.opened(25.0)
+    hand.frames(0, PERIOD)
+    hand.buffer.interrupted()
+    hand.buffer.opened(25.0)
+    hand.frames(2 * PERIOD, 3 * PERIOD, 3 * PERIOD + 2001 * MS)
+    assert [stamp.after_gap for stamp in hand.buffer.after(-1)] == [0, 0, 1, 0, 1]
+
+
+# frames without a slot ------------------------------------------------------------------------
+
+
+def test_a_frame_without_a_slot_has_a_number_and_is_missing_for_memory(directory):
+    hand = Hand(directory, span=Span(frames=2), rate=1.0)
+    hand.frames(*range(3))
+    leases = [hand.buffer.lease(seq) for seq in range(3)]
+    assert hand.frames(3, 4) == [None, None]
+    leases[0].release()
+    assert hand.frame(5) == 5
+    stamps = hand.buffer.after(-1)
+    assert seqs(stamps) == [0, 1, 2, 3, 4, 5]
+    assert [hand.buffer.why_gone(stamp) for stamp in stamps[3:5]] == ["memory", "memory"]
+    assert hand.buffer.why_gone(stamps[0]) == "evicted"
+    assert hand.buffer.lease(3) is None
+    assert (hand.buffer.kept, hand.buffer.dropped, hand.commits) == (4, 2, 6)
+    assert hand.buffer.captured_until(9) == 9
+    assert repr(hand.buffer) == "<Buffer gate 3/3, 2 leased, 2 dropped>"
+
+
+def test_a_frame_dropped_after_a_gap_passes_the_gap_on_to_nobody(directory):
+    hand = Hand(directory, span=Span(frames=1), rate=1.0)
+    hand.frames(0, 1)
+    leases = [hand.buffer.lease(seq) for seq in (0, 1)]
+    hand.buffer.interrupted()
+    hand.buffer.opened(1.0)
+    hand.frame(2)
+    leases[0].release()
+    hand.frame(3)
+    assert [(s.dropped, s.after_gap) for s in hand.buffer.after(1)] == [
+        (True, True),
+        (False, False),
+    ]
+
+
+def test_a_discarded_frames_number_and_gap_go_to_the_next(directory):
+    hand = Hand(directory)
+    hand.frame(0)
+    hand.buffer.interrupted()
+    hand.buffer.opened(25.0)
+    for _ in range(3):
+        slot = hand.buffer.begin(at(PERIOD), 2, 2)
+        assert slot.seq == 1
+        hand.buffer.discard(slot)
+    assert hand.frames(2 * PERIOD, 3 * PERIOD) == [1, 2]
+    assert [stamp.after_gap for stamp in hand.buffer.after(0)] == [True, False]
+    assert (hand.buffer.kept, hand.buffer.dropped) == (3, 0)
+
+
+def test_committing_what_was_never_begun_is_a_mistake_of_ours(directory):
+    hand = Hand(directory)
+    slot = hand.buffer.begin(at(0), 2, 2)
+    hand.buffer.commit(slot)
+    with pytest.raises(RuntimeError, match="commit without begin"):
+        hand.buffer.commit(slot)
+
+
+def test_a_frame_that_is_in_a_slot_is_remembered_however_short_the_history(directory):
+    """A history of one frame has a second of headroom, which requests may still lease from."""
+    hand = Hand(directory, span=Span(frames=1))
+    hand.frames(*range(200))
+    assert hand.buffer.held() == hand.buffer.extent.slots == 26
+    stamps = hand.buffer.newest_until(199, 26)
+    assert seqs(stamps) == list(range(174, 200))
+    assert all(hand.buffer.lease(stamp.seq) for stamp in stamps)
+    assert len(hand.buffer.after(-1)) >= 2 * 26
+
+
+def test_its_whole_history_is_what_it_is_meant_to_hold(directory):
+    hand = Hand(directory, span=Span(frames=5))
+    assert seqs(hand.buffer.whole_history(100)) == []
+    hand.frames(*range(20))
+    assert seqs(hand.buffer.whole_history(100)) == [15, 16, 17, 18, 19]
+    assert seqs(hand.buffer.whole_history(16)) == [12, 13, 14, 15, 16]
+    timed = Hand(directory, span=Span(ns=4 * PERIOD), rate=25.0)
+    timed.frames(*(seq * PERIOD for seq in range(20)))
+    assert seqs(timed.buffer.whole_history(19 * PERIOD)) == [16, 17, 18, 19]
+    assert seqs(timed.buffer.whole_history(19 * PERIOD + 1)) == [16, 17, 18, 19]
+    assert seqs(timed.buffer.whole_history(21 * PERIOD)) == [17, 18, 19]
+
+
+# rings ----------------------------------------------------------------------------------------
+
+
+def test_a_larger_frame_makes_a_new_ring_and_old_leases_keep_their_pixels(directory):
+    hand = Hand(directory)
+    hand.frames(0, 1, 2)
+    lease = hand.buffer.lease(1)
+    assert files(directory) == ["gate.0.ring"]
+    assert hand.frame(3, 60, 40) == 3
+    assert files(directory) == ["gate.0.ring", "gate.1.ring"]
+    for mono_ns in range(4, 60):
+        hand.frame(mono_ns, 60, 40)
+        assert intact(lease)
+    assert hand.buffer.size == (40, 60)
+    assert hand.buffer.leased() == 1
+    lease.release()
+    hand.frame(60, 60, 40)
+    assert files(directory) == ["gate.1.ring"]
+    assert hand.buffer.leased() == 0
+
+
+def test_what_the_new_ring_cost_is_lost_and_what_left_it_later_evicted(directory):
+    hand = Hand(directory, span=Span(frames=2), rate=1.0)
+    hand.frames(0, 1)
+    for mono_ns in range(2, 6):
+        hand.frame(mono_ns, 60, 40)
+    stamps = hand.buffer.after(-1)
+    assert [hand.buffer.lease(stamp.seq) is None for stamp in stamps] == [1, 1, 1, 0, 0, 0]
+    why = [hand.buffer.why_gone(stamp) for stamp in stamps[:3]]
+    assert why == ["frames_lost", "frames_lost", "evicted"]
+
+
+def test_a_ring_that_nobody_leases_makes_room_before_the_new_one_is_made(directory, monkeypatch):
+    """A tmpfs of the size of `memory` would not hold both."""
+    hand = Hand(directory)
+    hand.frames(0, 1, 2)
+    there = []
+    create = FrameRing.create
+
+    def noting(*args, **more):
+        there.append((files(directory), hand.buffer.why_gone(hand.buffer.newest())))
+        return create(*args, **more)
+
+    monkeypatch.setattr(FrameRing, "create", noting)
+    hand.frame(3, 60, 40)
+    assert there == [([], "frames_lost")]
+    assert files(directory) == ["gate.1.ring"]
+
+
+def test_smaller_frames_stay_in_the_ring_each_with_its_own_size(directory):
+    hand = Hand(directory)
+    sizes = [(60, 40), (2, 2), (40, 60), (1, 2400), (3, 5)]
+    for mono_ns, (height, width) in enumerate(sizes):
+        hand.frame(mono_ns, height, width)
+    leases = [hand.buffer.lease(seq) for seq in range(len(sizes))]
+    assert [lease.frame.pixels.shape for lease in leases] == [(*size, 3) for size in sizes]
+    assert all(intact(lease) for lease in leases)
+    assert files(directory) == ["gate.0.ring"]
+
+
+def test_weak_leases_keep_an_old_ring_too_until_they_end(directory):
+    hand = Hand(directory)
+    hand.frame(0)
+    lease = hand.buffer.lease(0)
+    lease.weaken()
+    hand.frame(1, 60, 40), hand.frame(2, 60, 40)
+    assert intact(lease)
+    lease.release()
+    hand.frame(3, 60, 40)
+    assert files(directory) == ["gate.1.ring"]
+
+
+def test_all_rings_together_keep_within_memory_where_nothing_is_leased(directory):
+    hand = Hand(directory, memory=Size(100_000))
+    for side in (2, 20, 40, 60, 70):
+        hand.frame(side, side, side)
+        held = sum(path.stat().st_size for path in directory.path.glob("*.ring"))
+        assert held == hand.buffer.bytes() <= 100_000
+
+
+def test_memory_that_does_not_hold_two_frames_is_an_error_that_says_how_much_would(directory):
+    hand = Hand(directory, memory=Size(2**20))
+    with pytest.raises(ConfigError) as error:
+        hand.buffer.begin(at(0), 600, 400)
+    assert "1 MiB does not hold two frames of 400×600" in str(error.value)
+    assert error.value.remedy == "give it at least 2 MiB"
+    enough = Hand(directory, memory=Size(2 * 2**20))
+    assert enough.frame(0, 600, 400) == 0
+
+
+def test_a_history_that_memory_shortens_is_told_once_a_ring(directory, caplog):
+    caplog.set_level(logging.WARNING)
+    hand = Hand(directory, memory=Size(100_000), span=Span(frames=50))
+    hand.frames(*range(5))
+    assert len(caplog.messages) == 1
+    assert f"holds {hand.buffer.extent.history} frames of 2×2, not 50 frames" in caplog.messages[0]
+    assert caplog.records[0].CAMERA == "gate"
+
+
+def test_closing_removes_the_files(directory):
+    hand = Hand(directory)
+    hand.frame(0)
+    lease = hand.buffer.lease(0)
+    hand.frame(1, 60, 40)
+    assert len(files(directory)) == 2
+    hand.buffer.close()
+    assert files(directory) == []
+    assert intact(lease)
+
+
+def test_a_stamp_stands_in_the_file_before_its_slot_is_whole(directory, monkeypatch):
+    """As layout.py says; a process that dies between the two must not leave a slot unstamped."""
+    marks = []
+    commit = FrameRing.commit
+
+    def noting(ring, slot, error=None):
+        data = (directory.path / ring.file_name).read_bytes()
+        at_byte = ring.shape.stamps_at + slot.seq % ring.shape.stamps * 40
+        marks.append(struct.unpack_from("<QQqqQ", data, at_byte))
+        commit(ring, slot, error)
+
+    monkeypatch.setattr(FrameRing, "commit", noting)
+    hand = Hand(directory)
+    hand.frames(0, PERIOD, PERIOD + 2001 * MS)
+    assert [mark[:3] for mark in marks] == [
+        (1, 0, 0), (2, 1, PERIOD), (3, 2, PERIOD + 2001 * MS),
+    ]  # fmt: skip
+    assert [mark[4] for mark in marks] == [0, 0, 2]
