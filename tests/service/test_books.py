@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
 import socket
-import subprocess
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,21 +13,13 @@ from tests.service.listener import BooksError
 from tests.service.said import EMPTY, REFUSED, C, ack, done, good, result
 
 if TYPE_CHECKING:
+    from tests.service.parts import Mosquitto
     from tests.service.said import Said
 
 
-@pytest.fixture(scope="module")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """A real mosquitto."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        free: int = probe.getsockname()[1]
-    path = tmp_path_factory.mktemp("mosquitto") / "mosquitto.conf"
-    path.write_text(f"listener {free} 127.0.0.1\nallow_anonymous true\n")
-    program = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
-    with subprocess.Popen([program, "-c", str(path)], stderr=subprocess.DEVNULL) as broker:
-        yield free
-        broker.terminate()
+@pytest.fixture
+def port(mosquitto: Mosquitto) -> int:
+    return mosquitto.port
 
 
 def say(books: Books, said: Said) -> None:

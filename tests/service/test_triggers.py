@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -49,16 +50,18 @@ def ago(seconds: float) -> str:
         ({"id": "r2", "before": 1.5}, "bad_payload"),
         ({"id": "r3", "before": "1.5"}, "bad_payload"),
         ({"id": "r4", "at": "yesterday"}, "bad_at"),
-        ({"id": "r5", "at": ago(-60)}, "bad_at"),
-        ({"id": "r6", "at": ago(60)}, "stale"),
+        ({"id": "r5", "at": -60}, "bad_at"),
+        ({"id": "r6", "at": 60}, "stale"),
         ({"id": "r7", "before": 100_000}, "window_too_large"),
         ({"id": "r8", "before": "2h"}, "window_too_large"),
         ({"id": "r9", "meta": {"a": "x" * 5000}}, "bad_payload"),
     ],
 )
 def test_a_rejected_trigger_gets_its_code_and_the_next_good_one_is_served(
-    books: Books, trigger: dict[str, object], code: str
+    books: Books, trigger: dict[str, Any], code: str
 ) -> None:
+    if isinstance(trigger.get("at"), int):  # seconds ago, reckoned now
+        trigger = trigger | {"at": ago(trigger["at"])}
     books.send_trigger("gate", trigger)
     books.wait_ack(str(trigger["id"]))
     books.check_rejected(str(trigger["id"]), code)
