@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, SupportsFloat, TypeAlias
 
 import av
 import numpy as np
@@ -15,7 +15,6 @@ from framebuf.frames import LIVE, Origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from fractions import Fraction
 
     from av.container import InputContainer
     from av.video.frame import VideoFrame
@@ -125,8 +124,13 @@ def decoded(packet: av.Packet[VideoStream]) -> list[Picture]:
     return ["cannot be decoded: damaged" if frame.is_corrupt else frame for frame in frames]
 
 
-def _sane(rate: Fraction | None) -> float | None:
-    return float(rate) if rate and 0 < rate <= _HIGHEST_RATE else None
+def _sane(rate: SupportsFloat | None) -> float | None:
+    """`rate` is a Fraction up to av 18, from av 19 on a type of its own."""
+    try:
+        value = float(rate or 0.0)
+    except ZeroDivisionError:  # 0/0: unknown
+        return None
+    return value if 0 < value <= _HIGHEST_RATE else None
 
 
 def _why(error: av.FFmpegError) -> str:
