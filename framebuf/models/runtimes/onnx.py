@@ -10,10 +10,10 @@ import numpy as np
 # Since 1.32 an import alone makes a device id and a database of events in the user's cache, to be
 # sent to its maker. A camera's machine reports to its owner, and to nobody else.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-import onnxruntime  # noqa: E402
+import onnxruntime
 
-from framebuf.errors import InferenceError, ModelError  # noqa: E402
-from framebuf.models.tensor import Layout, TensorSpec  # noqa: E402
+from framebuf.errors import InferenceError, ModelError
+from framebuf.models.tensor import Layout, TensorSpec
 
 if TYPE_CHECKING:
     from pathlib import Path
