@@ -125,8 +125,8 @@ def test_deadlines_of_one_setting_take_turns_though_one_is_a_little_nearer():
 
 
 def test_a_deadline_that_is_past_is_the_nearest():
-    backlog = filled(job("a", deadline_s=2.5), job("b", deadline_s=0.5))
-    assert turns(backlog, 2, now_s=2) == "ba"
+    jobs = job("a", deadline_s=202, ready_s=200), job("b", deadline_s=0.5, ready_s=200)
+    assert turns(filled(*jobs), 2, now_s=200) == "ba"
 
 
 def test_withdrawing_takes_back_what_was_not_taken_of_that_request_alone():

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import sys
+import time
+
+import pytest
+
+from framebuf.service import systemd
+from framebuf.service.systemd import Notifier
+
+ENVIRONMENT = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM")
+
+
+@pytest.fixture(autouse=True)
+def bare(monkeypatch):
+    for name in ENVIRONMENT:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def manager(tmp_path):
+    """The service manager's end of NOTIFY_SOCKET."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(tmp_path / "notify"))
+        listener.settimeout(5)
+        yield listener
+
+
+@pytest.fixture
+def log_restored():
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = before
+
+
+def test_fields_arrive_in_one_datagram(manager, monkeypatch):
+    monkeypatch.setenv("NOTIFY_SOCKET", manager.getsockname())
+    notifier = Notifier()
+    notifier.tell(READY="1", STATUS="2 of 2 cameras online")
+    notifier.tell(WATCHDOG="1")
+    assert manager.recv(999) == b"READY=1\nSTATUS=2 of 2 cameras online"
+    assert manager.recv(999) == b"WATCHDOG=1"
+    assert repr(notifier) == f"<Notifier {manager.getsockname()}>"
+
+
+def test_an_abstract_socket_is_written_with_an_at_sign(monkeypatch):
+    name = f"framebuf-test-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind("\0" + name)
+        listener.settimeout(5)
+        monkeypatch.setenv("NOTIFY_SOCKET", "@" + name)
+        Notifier().tell(READY="1")
+        assert listener.recv(99) == b"READY=1"
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_off_systemd_it_is_quiet(monkeypatch, value):
+    if value is not None:
+        monkeypatch.setenv("NOTIFY_SOCKET", value)
+    notifier = Notifier()
+    notifier.tell(READY="1")
+    assert notifier.watchdog_s is None
+    assert repr(notifier) == "<Notifier off>"
+
+
+def test_a_manager_that_is_gone_is_no_error(tmp_path, manager):
+    Notifier(str(tmp_path / "nobody")).tell(READY="1")
+    Notifier(str(tmp_path / ("x" * 200))).tell(READY="1")
+    manager.close()
+    Notifier(str(tmp_path / "notify")).tell(READY="1")
+
+
+def test_a_manager_that_does_not_read_does_not_stop_the_daemon(manager):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as filler:
+        filler.setblocking(False)
+        with contextlib.suppress(BlockingIOError):  # the queue is full
+            while True:
+                filler.sendto(b"x", manager.getsockname())
+    began = time.monotonic()
+    Notifier(manager.getsockname()).tell(WATCHDOG="1")
+    assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize(
+    ("usec", "pid", "seconds"),
+    [("30000000", None, 30.0), ("500000", "me", 0.5), ("30000000", "1", None), (None, "me", None),
+     ("", None, None)],
+)  # fmt: skip
+def test_the_watchdog_is_that_of_this_process(monkeypatch, usec, pid, seconds):
+    if usec is not None:
+        monkeypatch.setenv("WATCHDOG_USEC", usec)
+    if pid is not None:
+        monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()) if pid == "me" else pid)
+    assert Notifier().watchdog_s == seconds
+
+
+@pytest.mark.usefixtures("log_restored")
+def test_without_a_journal_the_log_is_readable_lines_with_their_time(capsys):
+    systemd.log_to_journal_or_stderr("INFO")
+    logging.getLogger("framebuf.x").info("camera %s", "gate", extra={"CAMERA": "gate"})
+    logging.getLogger("framebuf.x").debug("not told")
+    assert capsys.readouterr().err.split(" ", 2)[2] == "INFO    framebuf.x: camera gate\n"
+
+
+@pytest.mark.usefixtures("log_restored")
+def test_under_a_journal_without_systemd_python_lines_go_to_stderr_without_time(
+    monkeypatch, capsys
+):
+    monkeypatch.setenv("JOURNAL_STREAM", "9:1")
+    monkeypatch.setitem(sys.modules, "systemd.journal", None)
+    systemd.log_to_journal_or_stderr()
+    logging.getLogger("framebuf.x").warning("late")
+    assert capsys.readouterr().err == "WARNING framebuf.x: late\n"
