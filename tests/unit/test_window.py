@@ -63,12 +63,16 @@ def contract(times, spec, claimed, *, drain):
 
 
 def is_evenly_thinned(kept, of, limit):
-    """Exactly `limit` of them, or all, in order, and no two gaps differ by more than one frame."""
+    """Exactly `limit` of them, or all, in order, over the whole; gaps differ by a frame at most."""
     assert len(kept) == min(limit, len(of))
+    if not kept:
+        return True
     places = [of.index(seq) for seq in kept]
     steps = [b - a for a, b in pairwise(places)]
     assert all(step > 0 for step in steps)
-    return not steps or max(steps) - min(steps) <= 1
+    widest = -(-len(of) // len(kept))
+    ends = (places[0] + 1, len(of) - places[-1])
+    return max(ends) <= widest and (not steps or max(steps) - min(steps) <= 1)
 
 
 # a feed, as the requests' thread has it -------------------------------------------------------
@@ -369,10 +373,15 @@ def test_a_timed_window_to_come_is_thinned_by_the_cameras_rate_and_never_beyond(
         feed.capture(at_frame(number))
         feed.look()
     assert is_evenly_thinned(one.seqs, list(range(4, 25, stride)), 4)
+    # begun in the middle of a stride, every frame is still expected once
+    middle = feed.accept(window(at_frame(27), Span(), Span(ns=7 * PERIOD), 3, max_frames=2))
+    captured(feed, 6, first=30)
+    feed.look()
+    assert middle.seqs == [30, 33]
     # faster than it said: still no more
     fast = feed.accept(window(feed.now, Span(), Span(ns=20 * PERIOD), stride, max_frames=4))
     for number in range(100):
-        feed.capture(at_frame(30) + number * PERIOD // 5)
+        feed.capture(at_frame(36) + number * PERIOD // 5)
         feed.look()
     assert len(fast.seqs) == 4
 
@@ -450,6 +459,15 @@ def test_a_frame_told_late_is_never_one_too_many_of_a_count(feed, before, after,
     assert one.seqs == expected
 
 
+def test_a_frame_captured_at_the_very_moment_is_no_second_one_of_a_single_frame(feed):
+    captured(feed, 5)
+    feed.now = at_frame(5)
+    one = feed.accept(window(feed.now, Span(), Span()))
+    feed.capture(at_frame(5))
+    feed.look()
+    assert one.seqs == [4]
+
+
 def test_not_captured_are_the_frames_of_a_count_that_there_were_not(feed):
     captured(feed, 4)
     one = feed.accept(window(feed.now, Span(frames=10), Span(frames=6)))
@@ -499,11 +517,14 @@ def test_frames_newer_than_the_start_knows_are_left_to_those_accepted_before(fee
     captured(feed, 5)
     first = feed.accept(window(feed.now - PERIOD, Span(), Span(ns=5 * PERIOD)), drain=True)
     captured(feed, 1, first=5)
-    later = Window(window(feed.now, Span(frames=5)), feed.claims)
-    asked = later.start(feed.buffer, 4, feed.now)  # frame 5 came after the others were looked at
+    for moment in (feed.now, feed.now - 1):
+        later = Window(window(moment, Span(frames=5), Span(frames=5)), feed.claims)
+        asked = later.start(
+            feed.buffer, 4, feed.now
+        )  # frame 5 came after the others were looked at
+        assert 5 not in [one.stamp.seq for one in asked]
     feed.look()
     assert 5 in first.seqs
-    assert 5 not in [one.stamp.seq for one in asked]
 
 
 @pytest.mark.parametrize(
