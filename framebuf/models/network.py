@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -49,18 +50,21 @@ def open_network(model: Model, *, cores: int | None = None) -> Network:
     threads = max(1, (cores or len(os.sched_getaffinity(0))) // runtimes)
     contexts: list[Context] = []
     sizes: set[int] = set()
-    for member, path in family.files.items():
-        platform = platform_of(path, model.platform)
-        for number in range(runtimes):
-            runtime = open_runtime(path, platform, threads=threads, layout=model.layout)
-            serves = family.sizes(member, runtime.input)
-            sizes.update(serves)
-            task = open_task(model, runtime.outputs, picture=runtime.input)
-            preparer = open_preparer(model, runtime.input)
-            name = (
-                f"{model.name}-{number}" if member is None else f"{model.name}-b{member}-{number}"
-            )
-            contexts.append(Context(name, model.name, runtime, serves, preparer, task))
+    with ExitStack() as opened:  # frees what was loaded before a file that is broken
+        for member, path in family.files.items():
+            platform = platform_of(path, model.platform)
+            for number in range(runtimes):
+                runtime = open_runtime(path, platform, threads=threads, layout=model.layout)
+                opened.callback(runtime.close)
+                serves = family.sizes(member, runtime.input)
+                sizes.update(serves)
+                task = open_task(model, runtime.outputs, picture=runtime.input)
+                preparer = open_preparer(model, runtime.input)
+                name = f"{model.name}-{number}"
+                if member is not None:
+                    name = f"{model.name}-b{member}-{number}"
+                contexts.append(Context(name, model.name, runtime, serves, preparer, task))
+        opened.pop_all()
     return Network(
         model.name,
         model.task,
