@@ -7,21 +7,19 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from framebuf import contract
-from framebuf.contract import Ack, Topics
 from framebuf.errors import ContractError
-from framebuf.results import Failure
 from framebuf.service.orders import read_order
-from framebuf.service.outbox import Outgoing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from framebuf.contract import Trigger
-    from framebuf.service.broker import Broker, Message
+    from framebuf.contract import Topics, Trigger
+    from framebuf.service.broker import Message
     from framebuf.service.feed import Feed
     from framebuf.service.health import Counters
     from framebuf.service.known import KnownIds
     from framebuf.service.orders import Order
+    from framebuf.service.replies import Replies
 
 _log = logging.getLogger(__name__)
 
@@ -34,15 +32,15 @@ class Intake:
         topics: Topics,
         feeds: Mapping[str, Feed],
         known: KnownIds,
-        broker: Broker,
+        replies: Replies,
         counters: Counters,
         accept: Callable[[Feed, Order], None],
     ) -> None:
-        self._topics = topics
+        self._node_topic = topics.of_node("trigger")
         self._feeds = feeds
         self._camera_of = {topics.of_camera(name, "trigger"): name for name in feeds}
         self._known = known
-        self._broker = broker
+        self._replies = replies
         self._counters = counters
         self._accept = accept
 
@@ -51,7 +49,7 @@ class Intake:
         camera = self._camera_of.get(message.topic)
         if camera is not None:
             self._take(camera, message, partial(contract.decode_trigger, message.payload))
-        elif message.topic == self._topics.of_node("trigger"):
+        elif message.topic == self._node_topic:
             self._take_for_node(message)
         else:
             self._counters.add("messages_ignored")
@@ -84,26 +82,15 @@ class Intake:
                 read_order(trigger, feed.camera, feed.buffer, message.received, kept=message.kept),
             )
         except ContractError as error:
-            self._counters.add(f"rejected_{error.code}")
-            failure = Failure(error.code, str(error))
-            self._ack(name, Ack(id=error.id, status="rejected", error=failure))
+            self._replies.rejected(name, error)
 
     def _answer_again(self, camera: str, id: str) -> bool:
         """Whether the id is known; its done is then published once more."""
         known = self._known.find(camera, id)
         if known is None:
             return False
-        self._counters.add("triggers_duplicate")
-        first_at = contract.utc_text(known.first_at_ns)
-        self._ack(camera, Ack(id=id, status="duplicate", first_at=first_at))
-        if known.done is not None:
-            topic = self._topics.of_camera(camera, "done")
-            self._broker.answer_stranger(Outgoing(topic, known.done))
+        self._replies.duplicate(camera, id, known)
         return True
-
-    def _ack(self, camera: str, ack: Ack) -> None:
-        topic = self._topics.of_camera(camera, "ack")
-        self._broker.answer_stranger(Outgoing(topic, contract.encode(ack)))
 
 
 def _refuse_retained(message: Message) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from functools import partial
@@ -11,13 +10,12 @@ from typing import TYPE_CHECKING
 
 from framebuf import contract
 from framebuf.buffer.window import Window
-from framebuf.contract import Ack, Topics
 from framebuf.errors import ContractError
 from framebuf.models.backlog import Job
 from framebuf.results import Failure, FrameResult
 from framebuf.service.intake import Intake
 from framebuf.service.known import KnownIds
-from framebuf.service.outbox import Outgoing
+from framebuf.service.replies import Replies
 from framebuf.service.request import Item, Request
 
 if TYPE_CHECKING:
@@ -25,13 +23,11 @@ if TYPE_CHECKING:
 
     from framebuf.buffer.window import Asked
     from framebuf.config import Node
-    from framebuf.contract import Reason
+    from framebuf.contract import Reason, Topics
     from framebuf.service.broker import Broker, Message
     from framebuf.service.feed import Feed
     from framebuf.service.health import Counters
     from framebuf.service.orders import Order
-
-_log = logging.getLogger(__name__)
 
 POLL_NS = 10 * 10**6
 """How often a window is looked at whose end is past but not settled."""
@@ -56,13 +52,15 @@ class Requests:
         boot_id: str,
     ) -> None:
         self._node = node
-        self._topics = topics
         self._feeds = {feed.camera.name: feed for feed in feeds}
         self._broker = broker
         self._counters = counters
         self._boot_id = boot_id
         self._known = KnownIds(node.remember.ns)
-        self._intake = Intake(topics, self._feeds, self._known, broker, counters, self._accept)
+        self._replies = Replies(topics, broker, counters)
+        self._intake = Intake(
+            topics, self._feeds, self._known, self._replies, counters, self._accept
+        )
         self._events: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._unacknowledged = 0  # done documents that the broker has not confirmed
         self._closing_ns: int | None = None
@@ -155,8 +153,7 @@ class Requests:
                 "camera_offline", "no frame of the window exists and none can come", order.id
             )
         self._known.accept(order.camera, order.id, order.received.utc_ns)
-        self._counters.add("triggers_accepted")
-        self._publish(order.camera, "ack", contract.encode(Ack(id=order.id, status="accepted")))
+        self._replies.accepted(order)
         self._extend(feed)  # what was captured before belongs to those accepted before
         feed.open.append(request)
         self._advance(feed, request)
@@ -246,8 +243,7 @@ class Requests:
 
     def _flush(self, feed: Feed, request: Request) -> None:
         for item in request.flush():
-            self._publish(feed.camera.name, "result", item.payload, item.release)
-            self._counters.add("results")
+            self._replies.result(feed.camera.name, item)
 
     def _expire(self, feed: Feed, request: Request, reason: Reason) -> None:
         """Its time is up: what has no answer is missing, and a late answer is discarded."""
@@ -270,21 +266,7 @@ class Requests:
         feed.open.remove(request)
         feed.claims.forget_before(feed.buffer.oldest_seq())
         self._unacknowledged += 1
-        self._publish(order.camera, "done", payload, self._done_confirmed)
-        self._counters.add(f"done_{done.event_type}")
-        self._counters.add("results_failed", done.failed)
-        for reason, count in done.missing.items():
-            self._counters.add(f"missing_{reason}", count)
-        _log.info(
-            "request %s of camera %s: %s, %d of %d frames in %.0f ms",
-            order.id,
-            order.camera,
-            done.event_type,
-            done.published,
-            done.requested,
-            done.ms.total,
-            extra={"REQUEST_ID": order.id, "CAMERA": order.camera, "EVENT": done.event_type},
-        )
+        self._replies.done(done, payload, self._done_confirmed)
 
     def _done_confirmed(self) -> None:
         """From the publisher's thread."""
@@ -292,16 +274,6 @@ class Requests:
 
     def _forget_unacknowledged(self) -> None:
         self._unacknowledged -= 1
-
-    def _publish(
-        self,
-        camera: str,
-        leaf: str,
-        payload: bytes,
-        acknowledged: Callable[[], None] | None = None,
-    ) -> None:
-        topic = self._topics.of_camera(camera, leaf)
-        self._broker.publish(Outgoing(topic, payload, acknowledged=acknowledged))
 
     def __repr__(self) -> str:
         return f"<Requests {self.open_count()} open, {len(self._known)} ids known>"
