@@ -308,6 +308,7 @@ def test_files_of_unusual_form_are_told_their_line_too(text, words):
         'host = """a\\"""\nb"""',
         'host = """\nx""""',
         'host = """" ""\n"" """',
+        'host = """x"""" # a " [',
         '# a """ in a comment',
         "host = \"it's '''here\"",
         'host = \'say """ once\'',
@@ -325,6 +326,11 @@ def test_no_string_array_or_comment_before_it_moves_the_line(before):
     text = changed("port = 1883", f"{before}\nport = 0")
     line = text[: text.index("port = 0")].count("\n") + 1
     assert refused(text).where == f"f.toml:{line}: mqtt.port"
+
+
+def test_what_looks_like_a_table_inside_an_array_is_none():
+    lines = key_lines("[a]\nb = [\n[1],\n{c = 1},\n]\nd = 2\n")
+    assert lines == {"": 1, "a": 1, "a.b": 2, "a.d": 6}
 
 
 def test_every_camera_and_model_has_lines_of_its_own():
