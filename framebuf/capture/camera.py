@@ -7,8 +7,9 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from framebuf.capture import open_source
 from framebuf.capture.pace import BackOff, Decimator
-from framebuf.capture.source import open_source, without_credentials
+from framebuf.capture.source import without_credentials
 from framebuf.errors import ConfigError, SourceError
 from framebuf.units import SECOND_NS
 

@@ -1,26 +1,22 @@
-"""Source: what a camera is read from. `open_source` tells a folder, a file and a stream apart."""
+"""Source: what a camera is read from, and the frames that arrive from it."""
 
 from __future__ import annotations
 
 import re
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from framebuf.errors import SourceError
 from framebuf.frames import LIVE, Origin
 from framebuf.units import Moment
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable
 
     import numpy as np
     from numpy.typing import NDArray
 
-_STREAM = re.compile(r"(rtsps?|https?)://", re.IGNORECASE)
-_SHOWN_URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 # a host and a port are all there is before the path: no user, no password
 _BARE_HOST = re.compile(r"(\[[^\]@]*\]|[^/?#@:\[]*)(:\d*)?([/?#]|$)")
 _SECRET = re.compile(
@@ -74,39 +70,12 @@ def now() -> Moment:
     return Moment(time.monotonic_ns(), time.time_ns())
 
 
-def open_source(source: str, *, fps: float | None, stop: threading.Event) -> Source:
-    """Open a folder of pictures, a video file, or an RTSP or HTTP stream.
-
-    `fps` paces a folder, frames a second. Setting `stop` ends the source's waits.
-
-    Raises:
-        SourceError: it is none of these, or cannot be opened.
-    """
-    # Here, because they import this module; and av need not be loaded for a folder
-    from framebuf.capture import film, pictures, stream  # noqa: PLC0415
-
-    if _STREAM.match(source):
-        return stream.Stream.open(source, stop)
-    path = Path(source)
-    if path.is_dir():
-        return pictures.Pictures.open(path, 1.0 if fps is None else fps, stop)
-    if path.is_file():
-        return film.Film.open(path, stop)
-    if source.startswith("/dev/video") or path.is_char_device():
-        raise SourceError(f"{source}: V4L2 devices come with a later version")
-    what = "not a kind of source" if _SHOWN_URL.match(source) else "there is no such file or folder"
-    raise SourceError(
-        f"{without_credentials(source)}: {what}; "
-        "expected a folder of pictures, a video file, or an rtsp:// or http:// URL"
-    )
-
-
 def without_credentials(url: str) -> str:
     """`url` for logs and messages: without user, password, and what looks like them in a query.
 
     A password may hold any character, so all up to the last @ goes unless a bare host comes first.
     """
-    match = _SHOWN_URL.match(url)
+    match = URL.match(url)
     if match is None:
         return url
     rest = url[match.end() :]

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from framebuf.capture.source import open_source
+from framebuf.capture import open_source
 from framebuf.contract import Topics
 from framebuf.demo import broker, scene
 from framebuf.demo.client import Client, Inbox

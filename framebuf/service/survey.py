@@ -11,7 +11,8 @@ import msgspec
 
 from framebuf.buffer.directory import file_system
 from framebuf.buffer.extent import ASSUMED_RATE, extent, smallest
-from framebuf.capture.source import open_source, without_credentials
+from framebuf.capture import open_source
+from framebuf.capture.source import without_credentials
 from framebuf.errors import ConfigError, ModelError, SourceError
 from framebuf.models.network import open_network
 from framebuf.service.broker import Broker, Session

@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 import pytest
 
-from framebuf.capture import pace
+from framebuf.capture import open_source, pace
 from framebuf.capture import source as source_module
-from framebuf.capture.source import now, open_source
+from framebuf.capture.source import now
 from framebuf.errors import SourceError
 from framebuf.frames import LIVE
 from framebuf.units import SECOND_NS

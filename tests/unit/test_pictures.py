@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
-from framebuf.capture import pace, pictures
+from framebuf.capture import open_source, pace, pictures
 from framebuf.capture import source as source_module
 from framebuf.capture.pictures import Pictures
-from framebuf.capture.source import open_source, without_credentials
+from framebuf.capture.source import without_credentials
 from framebuf.errors import SourceError
 from framebuf.frames import Origin
 from framebuf.units import SECOND_NS
