@@ -329,8 +329,8 @@ def test_no_string_array_or_comment_before_it_moves_the_line(before):
 
 
 def test_what_looks_like_a_table_inside_an_array_is_none():
-    lines = key_lines("[a]\nb = [\n[1],\n{c = 1},\n]\nd = 2\n")
-    assert lines == {"": 1, "a": 1, "a.b": 2, "a.d": 6}
+    lines = key_lines("[a]\nb = [\n{c = 1}, [\n1], # [x]\n[1]\n]\nd = 2\n")
+    assert lines == {"": 1, "a": 1, "a.b": 2, "a.d": 7}
 
 
 def test_every_camera_and_model_has_lines_of_its_own():
