@@ -270,7 +270,8 @@ def _secret(path: str | None) -> str | None:
         return None
     try:
         return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise ConfigError(
-            "mqtt.password_file", f"{path}: {error.strerror}", "make it readable to the service"
+            "mqtt.password_file", f"{path}: {why}", "make it a text that the service can read"
         ) from error

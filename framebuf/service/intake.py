@@ -60,7 +60,7 @@ class Intake:
             trigger = contract.decode_node_trigger(message.payload)
         except ContractError as error:
             self._counters.add(f"rejected_{error.code}")
-            _log.info("a trigger for the node was rejected: %s", error)
+            _log.info("a trigger for the node was rejected: %r", str(error))
             return
         for name in dict.fromkeys(trigger.cameras):
             if name in self._feeds:

@@ -6,7 +6,8 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 AT_LEAST = 10_000
-AT_MOST = 100_000
+AT_MOST_BYTES = 48 * 2**20
+"""Of done documents, beyond the last 10,000: those are at most 10,000 times 4 KiB of meta."""
 
 
 @dataclass(slots=True)
@@ -30,6 +31,7 @@ class KnownIds:
         self._remember_ns = remember_ns
         self._ended: OrderedDict[tuple[str, str], Known] = OrderedDict()
         self._open: dict[tuple[str, str], Known] = {}
+        self._bytes = 0
 
     def find(self, camera: str, id: str) -> Known | None:
         key = (camera, id)
@@ -43,12 +45,14 @@ class KnownIds:
         known = self._open.pop((camera, id))
         known.done, known.ended_ns = done, now_ns
         self._ended[camera, id] = known
+        self._bytes += len(done)
         while len(self._ended) > AT_LEAST:
             oldest = next(iter(self._ended.values()))
             old = oldest.ended_ns is not None and now_ns - oldest.ended_ns > self._remember_ns
-            if not old and len(self._ended) <= AT_MOST:
+            if not old and self._bytes <= AT_MOST_BYTES:
                 break
             self._ended.popitem(last=False)
+            self._bytes -= len(oldest.done or b"")
 
     def __len__(self) -> int:
         return len(self._open) + len(self._ended)

@@ -347,7 +347,7 @@ def test_relative_paths_start_at_the_files_folder_and_urls_stay_as_they_are(cred
     credentials.setenv("MODELS", "shared")
     loaded = parse(
         GOOD.replace('"nanodet.onnx"', '"${MODELS}/nanodet.onnx"\nlabels = "$MODELS/coco.txt"')
-        .replace("port = 1883", 'ca_file = "ca.pem"\npassword_file = "/run/secret"')
+        .replace("port = 1883", 'ca_file = "ca.pem"\nusername = "u"\npassword_file = "/run/secret"')
         .replace('"/dev/video1"', '"photos"')
     ).config
     assert loaded.model[0].path == "/etc/framebuf/shared/nanodet.onnx"

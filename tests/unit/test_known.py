@@ -65,10 +65,11 @@ def test_more_than_ten_thousand_are_known_for_as_long_as_was_asked(monkeypatch):
 
 def test_a_flood_of_ids_has_its_bound(monkeypatch):
     monkeypatch.setattr(known, "AT_LEAST", 3)
-    monkeypatch.setattr(known, "AT_MOST", 5)
+    monkeypatch.setattr(known, "AT_MOST_BYTES", 5_000)
     ids = KnownIds(HOUR_NS)
     for number in range(20):
-        ended(ids, number, number)
+        ids.accept("c", f"id-{number}", 0)
+        ids.end("c", f"id-{number}", b"x" * 1_000, number)
     assert len(ids) == 5
     assert ids.find("c", "id-15") is not None
 

@@ -1,0 +1,100 @@
+"""Topics and payloads of the MQTT contract, typed. The JSON Schemas come out of these types."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from framebuf.contract.messages import (
+    Ack,
+    CameraInfo,
+    Done,
+    DoneTimings,
+    FramePlace,
+    Info,
+    ModelInfo,
+    Outcome,
+    Reason,
+    Result,
+    Stats,
+    WindowTimes,
+    encode,
+    utc_text,
+)
+from framebuf.contract.triggers import (
+    MAX_AHEAD_NS,
+    NodeTrigger,
+    Trigger,
+    decode_node_trigger,
+    decode_trigger,
+    for_camera,
+    read_id,
+)
+from framebuf.units import DURATION_SCHEMA, SPAN_SCHEMA, Duration, Span
+
+__all__ = [
+    "MAX_AHEAD_NS",
+    "MESSAGES",
+    "Ack",
+    "CameraInfo",
+    "Done",
+    "DoneTimings",
+    "FramePlace",
+    "Info",
+    "ModelInfo",
+    "NodeTrigger",
+    "Outcome",
+    "Reason",
+    "Result",
+    "Stats",
+    "Topics",
+    "Trigger",
+    "WindowTimes",
+    "decode_node_trigger",
+    "decode_trigger",
+    "encode",
+    "for_camera",
+    "read_id",
+    "schemas",
+    "utc_text",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """`B` is `<base>/<node>`, `C` is `B/<camera>`."""
+
+    base: str
+    node: str
+
+    def of_node(self, leaf: str) -> str:
+        return f"{self.base}/{self.node}/{leaf}"
+
+    def of_camera(self, camera: str, leaf: str) -> str:
+        return f"{self.base}/{self.node}/{camera}/{leaf}"
+
+
+MESSAGES: tuple[type[msgspec.Struct], ...] = (
+    Trigger,
+    NodeTrigger,
+    Ack,
+    Result,
+    Done,
+    Info,
+    Stats,
+)
+
+
+def schemas() -> dict[str, Any]:
+    """JSON Schemas (2020-12) of all messages, by the type's name, in one document."""
+    _, defs = msgspec.json.schema_components(
+        MESSAGES, schema_hook=_schema, ref_template="#/$defs/{name}"
+    )
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$defs": defs}
+
+
+def _schema(kind: type) -> dict[str, Any]:
+    schemas: dict[type, dict[str, Any]] = {Duration: DURATION_SCHEMA, Span: SPAN_SCHEMA}
+    return schemas[kind]

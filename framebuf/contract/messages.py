@@ -1,0 +1,194 @@
+"""What goes out, typed: acks, results, done documents, and what a node says of itself."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from framebuf.results import (
+    BatchPlace,
+    Classification,
+    Detection,
+    Embedding,
+    Failure,
+    FrameResult,
+    Tensor,
+    Timings,
+)
+from framebuf.units import rfc3339
+
+# A factory, because omit_defaults leaves out what equals a plain default
+_VERSION: Any = msgspec.field(default_factory=lambda: 1)
+
+Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
+Time = Annotated[str, msgspec.Meta(description="RFC 3339, UTC, milliseconds")]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Ack(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`C/ack`, out."""
+
+    v: Literal[1] = _VERSION
+    id: str | None
+    status: Literal["accepted", "duplicate", "rejected"]
+    error: Failure | None = None
+    first_at: Time | None = None
+    """Duplicate: when the id was accepted first."""
+
+
+class FramePlace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Which frame a result is about."""
+
+    seq: Count
+    at: Time
+    offset_ms: int
+    """To the event's moment; negative is before it."""
+    width: Count
+    height: Count
+    position: int | None = None
+    file: str | None = None
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`C/result`, out: one frame's answer. Findings of one kind, or an error."""
+
+    v: Literal[1] = _VERSION
+    id: Id
+    index: Count
+    camera: str
+    frame: FramePlace
+    model: str
+    batch: BatchPlace | None = None
+    ms: Timings
+    detections: tuple[Detection, ...] | None = None
+    classes: tuple[Classification, ...] | None = None
+    embedding: Embedding | None = None
+    outputs: tuple[Tensor, ...] | None = None
+    error: Failure | None = None
+
+    @classmethod
+    def of(
+        cls,
+        id: str,
+        index: int,
+        camera: str,
+        frame: FramePlace,
+        result: FrameResult,
+    ) -> Result:
+        found = msgspec.structs.asdict(result.findings) if result.findings else {}
+        return cls(
+            id=id,
+            index=index,
+            camera=camera,
+            frame=frame,
+            model=result.model,
+            batch=result.batch,
+            ms=result.ms,
+            error=result.error,
+            **found,
+        )
+
+
+class WindowTimes(msgspec.Struct, frozen=True, rename={"start": "from", "end": "to"}):
+    start: Time
+    end: Time
+
+
+class DoneTimings(msgspec.Struct, frozen=True):
+    total: float
+    """From receipt to done, milliseconds."""
+    infer: float
+    """All batches that answered a frame of it, each once."""
+
+
+Outcome = Literal["complete", "partial", "failed"]
+Reason = Literal[
+    "evicted",
+    "not_captured",
+    "camera_gap",
+    "memory",
+    "deadline",
+    "frames_lost",
+    "crashed_daemon",
+]
+
+
+class Done(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`C/done`, out: the one document that ends an accepted id."""
+
+    v: Literal[1] = _VERSION
+    event_type: Outcome
+    id: Id
+    camera: str
+    requested: Count
+    published: Count
+    failed: Count
+    missing: dict[Reason, int]
+    thinned: Count
+    already_claimed: Count
+    window: WindowTimes
+    summary: dict[str, int]
+    ms: DoneTimings
+    boot_id: str
+    attempts: Count
+    meta: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class CameraInfo(msgspec.Struct, frozen=True, kw_only=True):
+    source: str
+    """Without user name and password."""
+    width: int | None
+    height: int | None
+    rate: float | None
+    """Frames a second that are kept; None until the camera is open."""
+    history: int | None
+    """Frames that a trigger can reach back to."""
+    models: tuple[str, ...]
+
+
+class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
+    task: str
+    platform: str
+    batch_sizes: tuple[int, ...]
+    inputs: tuple[int, ...]
+    """Shape of the input with the largest batch size."""
+    runtimes: int
+
+
+class Info(msgspec.Struct, frozen=True, kw_only=True):
+    """`B/info`, out, retained."""
+
+    v: Literal[1] = _VERSION
+    version: str
+    boot_id: str
+    at: Time
+    cameras: dict[str, CameraInfo]
+    models: dict[str, ModelInfo]
+    limits: dict[str, int]
+    clock_synchronised: bool | None
+    """None where the system does not tell."""
+
+
+class Stats(msgspec.Struct, frozen=True, kw_only=True):
+    """`B/stats`, out, once a minute: counts since the process started, and states now."""
+
+    v: Literal[1] = _VERSION
+    at: Time
+    uptime_s: float
+    counters: dict[str, int]
+    cameras: dict[str, dict[str, int | float | bool | None]]
+    requests_open: int
+
+
+def encode(message: msgspec.Struct) -> bytes:
+    """A message as the JSON that goes out."""
+    return _ENCODER.encode(message)
+
+
+def utc_text(utc_ns: int) -> str:
+    """As every time goes out."""
+    return rfc3339(utc_ns)
+
+
+_ENCODER = msgspec.json.Encoder()
