@@ -30,3 +30,20 @@ def own_mosquitto(tool: Callable[[str], str], tmp_path: Path) -> Iterator[Mosqui
     broker.start()
     yield broker
     broker.stop()
+
+
+_OUTCOMES: list[tuple[str, str]] = []
+
+
+@pytest.fixture
+def record() -> Callable[[str, str], None]:
+    """Put a case and its outcome into the table at the end of the run."""
+    return lambda case, outcome: _OUTCOMES.append((case, outcome))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not _OUTCOMES:
+        return
+    terminalreporter.section("hostile cases")
+    for case, outcome in _OUTCOMES:
+        terminalreporter.write_line(f"{case:<36} {outcome}")
