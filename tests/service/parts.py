@@ -135,8 +135,15 @@ class Node:
 
     def anonymous_kib(self) -> int:
         """RssAnon; the rings' pages are RssShmem."""
+        return self._status_kib("RssAnon")
+
+    def peak_kib(self) -> int:
+        """The most that was ever resident, shared memory included."""
+        return self._status_kib("VmHWM")
+
+    def _status_kib(self, name: str) -> int:
         status = Path(f"/proc/{self.pid}/status").read_text()
-        match = re.search(r"RssAnon:\s+(\d+) kB", status)
+        match = re.search(rf"{name}:\s+(\d+) kB", status)
         assert match is not None
         return int(match[1])
 

@@ -87,7 +87,7 @@ REJECTED: dict[str, tuple[bytes, str]] = {
     "id of 65 characters": (b'{"id":"' + b"a" * 65 + b'"}', "bad_id"),
     "id that is a number": (b'{"id":7}', "bad_payload"),
     "66 kB": (b'{"id":"' + b"a" * 66_000 + b'"}', "bad_payload"),
-    "20 MB": (b"[" + b" " * 20_000_000 + b"]", "bad_payload"),
+    "900 kB": (b"[" + b" " * 900_000 + b"]", "bad_payload"),
     "JSON 200,000 deep": (nested(200_000), "bad_payload"),
     "JSON 30,000 deep": (nested(30_000), "bad_payload"),
     "meta of 33 levels": (nested(33), "bad_payload"),
@@ -165,6 +165,16 @@ def test_a_flood_at_qos_0_is_answered_or_counted_and_the_next_is_served(
         stranger.send(b"{", qos=0)
     serves(books)
     record("3,000 broken triggers at QoS 0", "rejected or counted")
+
+
+def test_20_mb_are_never_sent_to_the_node(
+    books: Books, stranger: Stranger, node: Node, record: Callable[[str, str], None]
+) -> None:
+    before = node.peak_kib()
+    stranger.send(b"[" + b" " * 20_000_000 + b"]")
+    serves(books)
+    assert node.peak_kib() - before < 10_000
+    record("20 MB", "kept back by the broker")
 
 
 def test_half_a_packet_and_then_silence_holds_nobody_up(
