@@ -34,7 +34,7 @@ class Frame:
     """Counts the frames kept, without gaps but for frames dropped for want of memory."""
 
     captured: Moment
-    """When it arrived."""
+    """When it was captured: by the clock of a stream that has one, else when it arrived."""
 
     pixels: NDArray[np.uint8]
     """(height, width, 3) uint8, BGR. A view into its slot: read only under a lease."""

@@ -7,6 +7,7 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from framebuf.buffer.arrivals import Arrivals
 from framebuf.buffer.extent import ASSUMED_RATE, extent, smallest
 from framebuf.buffer.history import History, Stamp
 from framebuf.buffer.layout import STAMP_AFTER_GAP, STAMP_DROPPED
@@ -31,9 +32,10 @@ _log = logging.getLogger(__name__)
 class Buffer:
     """What a camera writes and requests read.
 
-    The camera's thread calls `opened`, `interrupted`, `begin`, `commit` and `discard`; any thread
-    the rest. `_lock` guards the history, the rings' list and what is arriving. `on_commit` is
-    called after each commit, outside the lock, on the camera's thread.
+    The camera's thread calls `opened`, `interrupted`, and for each frame `arrived` and then either
+    `passed_over`, or `begin` and `commit` or `discard`; any thread the rest. `_lock` guards the
+    history, the rings' list and what is arriving. `on_commit` is called after each commit, outside
+    the lock, on the camera's thread.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Buffer:
         self.size: tuple[int, int] | None = None
         """Width, height of the largest frame so far."""
         self.rate: float | None = None
+        self.lateness_ns = 0
         self.kept = 0
         self.dropped = 0
         self._directory = directory
@@ -62,6 +65,7 @@ class Buffer:
         self._on_commit = on_commit
         self._lock = threading.Lock()
         self._history = History()
+        self._arrivals = Arrivals(stale_ns)
         self._rings: list[FrameRing] = []  # the newest last
         self._made = 0
         self._ring_begins = 0  # the first seq of the newest ring
@@ -70,10 +74,15 @@ class Buffer:
         self._interrupted = True
         self._after_gap = False
 
-    def opened(self, rate: float | None) -> None:
-        """The source is open and keeps `rate` frames a second, if it knows."""
+    def opened(self, rate: float | None, lateness_ns: int = 0) -> None:
+        """The source is open and keeps `rate` frames a second, if it knows.
+
+        `lateness_ns`: frames may be stamped earlier than they arrive, and are waited for so long.
+        """
         with self._lock:
             self.rate = rate
+            self.lateness_ns = lateness_ns
+            self._arrivals.opened(lateness_ns)
             self._history.period_ns = round(SECOND_NS / rate) if rate else None
             self._interrupted = False
 
@@ -81,7 +90,21 @@ class Buffer:
         """The source failed: what follows comes after a gap."""
         with self._lock:
             self._interrupted = True
+            self._arrivals.interrupted()
             self._after_gap = self._history.newest is not None
+
+    def arrived(self, captured: Moment) -> Moment | None:
+        """A frame is here; the stamp that it is kept under, never in what is told to be settled.
+
+        None: it is older than the opening, and of a time that was told to be lost.
+        """
+        with self._lock:
+            return self._arrivals.arrived(captured)
+
+    def passed_over(self) -> None:
+        """The frame that has arrived is not kept."""
+        with self._lock:
+            self._arrivals.ended()
 
     def begin(
         self, captured: Moment, height: int, width: int, origin: Origin = LIVE
@@ -100,6 +123,7 @@ class Buffer:
             self._next_seq += 1
             self._after_gap = False
             self._arriving = stamp
+            self._arrivals.begun(captured.mono_ns)
         slot = ring.begin(stamp.seq, captured, height, width, origin)
         if slot is None:
             self._remember(self._stamped(ring, dropped=True), ring)
@@ -122,6 +146,7 @@ class Buffer:
                 self._next_seq = self._arriving.seq
                 self._after_gap = self._arriving.after_gap
             self._arriving = None
+            self._arrivals.ended()
         self._on_commit()
 
     def lease(self, seq: int) -> Lease | None:
@@ -173,21 +198,23 @@ class Buffer:
         return newest is not None and now_ns - newest.mono_ns <= self._stale_ns
 
     def captured_until(self, now_ns: int) -> int:
-        """Up to this moment no frame can still appear, for all that is known."""
+        """Up to this moment no frame can still appear."""
         with self._lock:
-            return now_ns if self._arriving is None else min(now_ns, self._arriving.mono_ns - 1)
+            return self._arrivals.told(self._captured_until(now_ns))
 
     def settled_until(self, now_ns: int) -> int:
         """Up to this moment it is known which frames there are, and which a gap took."""
-        limit = self.captured_until(now_ns)
         with self._lock:
+            limit = self._captured_until(now_ns)
             newest, period = self._history.newest, self._history.typical_period_ns()
-            if self._interrupted or newest is None or period is None:
-                return limit
-            if now_ns - newest.mono_ns > self._stale_ns:
-                return limit
-            # A live camera that is late by more may be in a gap, which its next frame tells
-            return min(limit, newest.mono_ns + 3 * period)
+            silent = newest is not None and now_ns - newest.mono_ns > self._stale_ns
+            if newest is not None and period is not None and not (self._interrupted or silent):
+                # A live camera that is late by more may be in a gap, which its next frame tells
+                limit = min(limit, newest.mono_ns + 3 * period)
+            return self._arrivals.told(limit)
+
+    def _captured_until(self, now_ns: int) -> int:
+        return self._arrivals.certain_until(now_ns, self._history.typical_period_ns())
 
     def lost_in_gaps(self, from_ns: int, to_ns: int, now_ns: int) -> int:
         """Frames that the camera would have given in [from, to], had it not been away."""
@@ -234,6 +261,7 @@ class Buffer:
         with self._lock:
             self._history.append(stamp, ring.shape.stamps)
             self._arriving = None
+            self._arrivals.ended()
             self.dropped += stamp.dropped
             self.kept += not stamp.dropped
         self._on_commit()

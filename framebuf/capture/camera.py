@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from framebuf.capture import open_source
+from framebuf.capture.clock import LATENESS_NS
 from framebuf.capture.pace import BackOff, Decimator
 from framebuf.capture.source import without_credentials
 from framebuf.errors import ConfigError, SourceError
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
     from framebuf import config
     from framebuf.buffer.buffer import Buffer
+    from framebuf.capture.clock import StreamClock
     from framebuf.capture.source import Grab, Source
+    from framebuf.units import Moment
 
 _log = logging.getLogger(__name__)
 
@@ -43,12 +46,18 @@ class Camera:
         source_opener: Callable[..., Source] = open_source,
     ) -> None:
         self.name = config.name
+        self.has_opened = False
+        """The source was open at least once."""
         self.reopened = 0
         """Times the source was opened again after it failed."""
         self.decimated = 0
         """Frames passed over to keep `fps` a second."""
         self.undecodable = 0
         """Frames that exist but could not be decoded."""
+        self.outdated = 0
+        """Frames from before the source was opened, of a time that was told to be lost."""
+        self.clock: StreamClock | None = None
+        """What stamps the frames; None: their arrival."""
         self.last_error: str | None = None
         """Why the source is away; None once frames have come for three seconds."""
         self.beat_ns = time.monotonic_ns()
@@ -58,7 +67,6 @@ class Camera:
         self._open = source_opener
         self._on_fatal = on_fatal
         self._state = "new"
-        self._opened_before = False
         self._stop = threading.Event()
         self._back_off = BackOff()
         self._decimator = Decimator(config.fps)
@@ -106,12 +114,14 @@ class Camera:
         self._beat()
         source = self._open(self._config.source, fps=self._config.fps, stop=self._stop)
         try:
-            self.reopened += self._opened_before
-            self._opened_before = True
+            self.reopened += self.has_opened
+            self.has_opened = True
             self._state = "open"
             rates = [rate for rate in (source.rate, self._config.fps) if rate]
             # While nothing is known of the source, fps is the most that will be kept
-            self._buffer.opened(min(rates, default=None))
+            self.clock = source.clock
+            lateness_ns = LATENESS_NS if source.clock else 0
+            self._buffer.opened(min(rates, default=None), lateness_ns)
             self._read(source)
         except SourceError:
             self._buffer.interrupted()
@@ -126,19 +136,23 @@ class Camera:
             self._beat()
             grab = source.grab()
             self._beat()
-            stamp_ns = grab.captured.mono_ns
-            opened_ns = stamp_ns if opened_ns is None else opened_ns
-            if stamp_ns - opened_ns >= _HEALTHY_NS:
-                self._end_outage()
-            if self._decimator.keeps(stamp_ns):
-                self._keep(grab)
+            captured = self._buffer.arrived(grab.captured)
+            if captured is None:
+                self.outdated += 1
             else:
-                self.decimated += 1
+                opened_ns = captured.mono_ns if opened_ns is None else opened_ns
+                if captured.mono_ns - opened_ns >= _HEALTHY_NS:
+                    self._end_outage()
+                self._keep(grab, captured)
             if self._stop.is_set():
                 raise SourceError("stopped")
 
-    def _keep(self, grab: Grab) -> None:
-        slot = self._buffer.begin(grab.captured, grab.height, grab.width, grab.origin)
+    def _keep(self, grab: Grab, captured: Moment) -> None:
+        if not self._decimator.keeps(captured.mono_ns):
+            self._buffer.passed_over()
+            self.decimated += 1
+            return
+        slot = self._buffer.begin(captured, grab.height, grab.width, grab.origin)
         if slot is not None:
             try:
                 if grab.error is None:

@@ -12,6 +12,7 @@ from av.video.reformatter import VideoReformatter
 from framebuf.capture.source import Grab, without_credentials
 from framebuf.errors import SourceError
 from framebuf.frames import LIVE, Origin
+from framebuf.units import SECOND_NS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,10 +25,14 @@ if TYPE_CHECKING:
     from framebuf.units import Moment
 
 _HIGHEST_RATE = 1000
+_NO_TIMESTAMPS = 0x80
+"""AVFMT_NOTIMESTAMPS of libavformat/avformat.h."""
 
 # Before 17 there is no such parameter, and one thread
 _ONE_THREAD: dict[str, Any] = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
 
+Packet: TypeAlias = "av.Packet[VideoStream]"
+Timed: TypeAlias = "av.Packet[VideoStream] | VideoFrame"
 Picture: TypeAlias = "VideoFrame | str"
 """A decoded frame, or why it could not be decoded."""
 
@@ -77,7 +82,12 @@ class Video:
         """Frames a second, made up where nothing tells."""
         return _sane(self._stream.guessed_rate)
 
-    def packets(self) -> Iterator[av.Packet[VideoStream]]:
+    @property
+    def has_times(self) -> bool:
+        """Whether packets carry the times of a clock; else libav counts them at a made-up rate."""
+        return not self._container.format.flags & _NO_TIMESTAMPS
+
+    def packets(self) -> Iterator[Packet]:
         """Packets as they come, an empty one at the end.
 
         Raises:
@@ -115,13 +125,20 @@ class Video:
         self._container.close()
 
 
-def decoded(packet: av.Packet[VideoStream]) -> list[Picture]:
+def decoded(packet: Packet) -> list[Picture]:
     """The pictures of one packet; one that is damaged, as the text that says so."""
     try:
         frames = packet.decode()
     except av.FFmpegError as error:
         return [f"cannot be decoded: {_why(error)}"]
     return ["cannot be decoded: damaged" if frame.is_corrupt else frame for frame in frames]
+
+
+def nanoseconds(timed: Timed) -> int | None:
+    """Its time on the clock of its container; None where it has none."""
+    if timed.pts is None or timed.time_base is None:
+        return None
+    return round(timed.pts * SECOND_NS * timed.time_base)
 
 
 def _sane(rate: SupportsFloat | None) -> float | None:

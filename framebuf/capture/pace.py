@@ -70,9 +70,9 @@ class Decimator:
 
 
 class BackOff:
-    """Seconds to wait before opening again: 0.25 doubling to 3, each ±25 %."""
+    """Seconds to wait before opening again: 0.25 doubling to 2, each ±25 %."""
 
-    FIRST_S, LONGEST_S, JITTER = 0.25, 3.0, 0.25
+    FIRST_S, LONGEST_S, JITTER = 0.25, 2.0, 0.25
 
     def __init__(self) -> None:
         self._next_s = self.FIRST_S

@@ -33,6 +33,7 @@ class Pictures:
 
     def __init__(self, folder: Path, fps: float, stop: threading.Event) -> None:
         self.rate: float | None = fps
+        self.clock = None
         self._folder = folder
         self._step_ns = round(SECOND_NS / fps)
         self._pacer = Pacer(stop)

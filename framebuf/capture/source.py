@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from framebuf.capture.clock import StreamClock
+
 URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 # a host and a port are all there is before the path: no user, no password
 _BARE_HOST = re.compile(r"(\[[^\]@]*\]|[^/?#@:\[]*)(:\d*)?([/?#]|$)")
@@ -33,7 +35,7 @@ class Grab:
     """A frame that has arrived and is not yet converted. Good until the source's next grab."""
 
     captured: Moment
-    """When it arrived."""
+    """When it was captured, as far as the source knows: no later than it arrived."""
 
     height: int
     width: int
@@ -54,6 +56,10 @@ class Source(Protocol):
     @property
     def rate(self) -> float | None:
         """Frames a second, as far as the source knows."""
+
+    @property
+    def clock(self) -> StreamClock | None:
+        """What stamps its frames, earlier than they arrive; None: they are stamped on arrival."""
 
     def grab(self) -> Grab:
         """Block until the next frame has arrived.

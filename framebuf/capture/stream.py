@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from framebuf.capture.libav import Video, decoded
+from framebuf.capture.clock import StreamClock
+from framebuf.capture.libav import Video, decoded, nanoseconds
 from framebuf.capture.source import now
 from framebuf.errors import SourceError
 from framebuf.units import SECOND_NS
@@ -13,25 +14,35 @@ from framebuf.units import SECOND_NS
 if TYPE_CHECKING:
     import threading
 
+    from framebuf.capture.libav import Packet, Timed
     from framebuf.capture.source import Grab
+    from framebuf.units import Moment
 
 _TIMEOUT_S = (2.0, 1.5)
 """For opening a stream, and for each read."""
 _PATIENCE_NS = 30 * SECOND_NS
 """Packets for this long and no picture: longer than any camera's distance of key frames."""
+_BROKEN_NS = 5 * SECOND_NS
+"""Packets for this long and none decodes any more: the codec has changed, opening finds out."""
+_MOST_HELD = 250
+"""Packets that are held until the clock has settled."""
 
 
 class Stream:
-    """A live stream, on one thread. Frames are stamped as their packet arrives."""
+    """A live stream, on one thread. Frames are stamped by the stream's clock, else on arrival."""
 
     def __init__(self, video: Video, stop: threading.Event) -> None:
         # Not the guessed one: of MJPEG, whose packets carry no times, it is a made-up 25
         self.rate = video.average_rate
+        self.clock = StreamClock()
         self._video = video
         self._stop = stop
         self._packets = video.packets()
+        self._held: deque[tuple[Packet, Moment]] = deque()
         self._ready: deque[Grab] = deque()
+        self._good_ns: int | None = None  # when the last good picture came
         self._any = False
+        self._failure: SourceError | None = None
         self._opened_ns = now().mono_ns
 
     @classmethod
@@ -61,18 +72,55 @@ class Stream:
         return self._ready.popleft()
 
     def _read(self) -> None:
-        packet = next(self._packets, None)
-        captured = now()
-        if packet is None or not packet.size:  # so libav tells that the server went away
-            raise SourceError("the stream ended")
+        """One packet; those before the clock has settled are decoded when it has."""
+        try:
+            packet = next(self._packets, None)
+        except SourceError as error:
+            self._failure = error
+            packet = None
+        arrived = now()
+        if packet is not None and packet.size:
+            self.clock.arrived(self._time(packet), arrived.mono_ns)
+            self._held.append((packet, arrived))
+            if not self.clock.settled and len(self._held) < _MOST_HELD:
+                return
+        elif not self._held:  # an empty packet, or none: so libav tells that the server went away
+            raise self._failure or SourceError("the stream ended")
+        before_ns = self._before_first()
+        while self._held:
+            self._decode(*self._held.popleft(), before_ns)
+            before_ns = None
+
+    def _time(self, timed: Timed) -> int | None:
+        return nanoseconds(timed) if self._video.has_times else None
+
+    def _before_first(self) -> int | None:
+        """The time of a first packet that has none of its own: one step before the second's."""
+        times = [self._time(packet) for packet, _ in self._held]
+        if len(times) < 3 or times[0] is not None or times[1] is None or times[2] is None:
+            return None
+        return 2 * times[1] - times[2]
+
+    def _decode(self, packet: Packet, arrived: Moment, untimed_ns: int | None) -> None:
         for picture in decoded(packet):
+            broken = isinstance(picture, str)
             # Joined between two key frames, the first packets are no loss
-            if isinstance(picture, str) and not self._any and not packet.is_keyframe:
+            if broken and not self._any and not packet.is_keyframe:
                 continue
             self._any = True
+            if not broken:
+                self._good_ns = arrived.mono_ns
+            # A damaged frame has no time of its own, but that of its packet
+            time_ns = self._time(packet if isinstance(picture, str) else picture)
+            captured = self.clock.stamp(untimed_ns if time_ns is None else time_ns, arrived)
             self._ready.append(self._video.grab(picture, captured))
-        if not self._any and captured.mono_ns - self._opened_ns > _PATIENCE_NS:
+        self._check_alive(arrived.mono_ns)
+
+    def _check_alive(self, now_ns: int) -> None:
+        if not self._any and now_ns - self._opened_ns > _PATIENCE_NS:
             raise SourceError(f"no picture within {_PATIENCE_NS // SECOND_NS} s")
+        if self._good_ns is not None and now_ns - self._good_ns > _BROKEN_NS:
+            raise SourceError(f"nothing could be decoded for {_BROKEN_NS // SECOND_NS} s")
 
     def close(self) -> None:
         self._video.close()

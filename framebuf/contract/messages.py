@@ -145,6 +145,14 @@ class CameraInfo(msgspec.Struct, frozen=True, kw_only=True):
     history: int | None
     """Frames that a trigger can reach back to."""
     models: tuple[str, ...]
+    stamps: Literal["stream", "arrival"] | None = None
+    """Whose clock the frames' times are from; None until the camera is open."""
+    offset_ms: float | None = None
+    """This machine's monotonic clock less the stream's; None where arrival is the stamp."""
+    lag_ms: float | None = None
+    """How much later than its time the newest frame arrived."""
+    lateness_ms: float | None = None
+    """How long a frame that arrives later than others is waited for."""
 
 
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):

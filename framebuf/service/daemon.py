@@ -100,11 +100,13 @@ class Daemon:
         }
         for buffer in buffers.values():
             stack.callback(buffer.close)
-        cameras = [
-            Camera(camera, buffers[camera.name], on_fatal=partial(self._fail, f"camera[{at}]"))
+        cameras = {
+            camera.name: Camera(
+                camera, buffers[camera.name], on_fatal=partial(self._fail, f"camera[{at}]")
+            )
             for at, camera in enumerate(self._config.camera)
-        ]
-        for camera in cameras:
+        }
+        for camera in cameras.values():
             camera.start()
             stack.callback(camera.stop, 3.0)
         networks = self._open_networks()
@@ -112,7 +114,9 @@ class Daemon:
         lane.start()
         stack.callback(lane.close)
         feeds = [Feed(camera, buffers[camera.name], lane) for camera in self._config.camera]
-        state = State(self._config, self._topics, self._boot_id, buffers, networks, self.counters)
+        state = State(
+            self._config, self._topics, self._boot_id, buffers, cameras, networks, self.counters
+        )
         broker = self._broker(requests, state)
         requests.append(Requests(node, self._topics, feeds, broker, self.counters, self._boot_id))
         requests[0].start()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from framebuf import __version__
 from framebuf.capture.source import without_credentials
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from framebuf.buffer.buffer import Buffer
+    from framebuf.capture.camera import Camera
     from framebuf.config import Config
     from framebuf.contract import Topics
     from framebuf.models.network import Network
@@ -36,6 +37,7 @@ class State:
         topics: Topics,
         boot_id: str,
         buffers: Mapping[str, Buffer],
+        cameras: Mapping[str, Camera],
         networks: Sequence[Network],
         counters: Counters,
     ) -> None:
@@ -43,6 +45,7 @@ class State:
         self._topics = topics
         self._boot_id = boot_id
         self._buffers = buffers
+        self._cameras = cameras
         self._networks = networks
         self._counters = counters
         self._started = time.monotonic()
@@ -72,7 +75,10 @@ class State:
                 self._online[name] = online
                 self._counters.add("camera_online" if online else "camera_offline")
                 out.append(self._availability(name))
-        facts = [(buffer.size, buffer.rate, buffer.extent) for buffer in self._buffers.values()]
+        facts = [
+            (buffer.size, buffer.rate, buffer.extent, _stamps(self._cameras[name]))
+            for name, buffer in self._buffers.items()
+        ]
         if facts != self._told:
             self._told = facts
             out.append(self._info())
@@ -88,6 +94,10 @@ class State:
                 "kept": buffer.kept,
                 "dropped": buffer.dropped,
                 "bytes": buffer.bytes(),
+                "reopened": self._cameras[name].reopened,
+                "decimated": self._cameras[name].decimated,
+                "undecodable": self._cameras[name].undecodable,
+                "outdated": self._cameras[name].outdated,
             }
             for name, buffer in self._buffers.items()
         }
@@ -121,6 +131,8 @@ class State:
         for camera in self._config.camera:
             buffer = self._buffers[camera.name]
             width, height = buffer.size or (None, None)
+            clock = self._cameras[camera.name].clock
+            offset_ns = clock.offset_ns if clock else None
             cameras[camera.name] = CameraInfo(
                 source=without_credentials(camera.source),
                 width=width,
@@ -128,6 +140,10 @@ class State:
                 rate=buffer.rate,
                 history=buffer.extent.history if buffer.extent else None,
                 models=camera.models,
+                stamps=_stamps(self._cameras[camera.name]),
+                offset_ms=None if offset_ns is None else round(offset_ns / 1e6, 1),
+                lag_ms=round(clock.lag_ns / 1e6, 1) if clock else None,
+                lateness_ms=round(buffer.lateness_ns / 1e6, 1),
             )
         models = {
             network.name: ModelInfo(
@@ -149,6 +165,13 @@ class State:
             clock_synchronised=clock_synchronised(),
         )
         return Outgoing(self._topics.of_node("info"), encode(info), retain=True)
+
+
+def _stamps(camera: Camera) -> Literal["stream", "arrival"] | None:
+    """Whose clock stamps the camera's frames; None while it has not been open."""
+    if camera.clock is not None:
+        return camera.clock.kind
+    return "arrival" if camera.has_opened else None
 
 
 def clock_synchronised() -> bool | None:

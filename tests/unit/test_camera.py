@@ -21,6 +21,7 @@ from framebuf.buffer.buffer import Buffer
 from framebuf.buffer.directory import RingDirectory
 from framebuf.capture import pace
 from framebuf.capture.camera import Camera
+from framebuf.capture.clock import LATENESS_NS, StreamClock
 from framebuf.capture.pace import BackOff, Decimator
 from framebuf.capture.source import Grab
 from framebuf.errors import ConfigError, SourceError
@@ -44,6 +45,7 @@ class FakeSource:
 
     def __init__(self, *script, rate=None, period_ns=FPS_30, start_ns=10**12):
         self.rate = rate
+        self.clock = None
         self.script = list(script)
         self.period_ns = period_ns
         self.at_ns = start_ns
@@ -92,9 +94,16 @@ class FakeBuffer:
         self.said = queue.Queue()
         self.full = False
         self.refuses = None
+        self.stamps = lambda captured: captured
 
-    def opened(self, rate):
-        self.said.put(("opened", rate))
+    def opened(self, rate, lateness_ns=0):
+        self.said.put(("opened", rate, lateness_ns) if lateness_ns else ("opened", rate))
+
+    def arrived(self, captured):
+        return self.stamps(captured)
+
+    def passed_over(self):
+        pass
 
     def interrupted(self):
         self.said.put(("interrupted",))
@@ -192,6 +201,23 @@ def test_the_buffer_is_told_the_lower_of_both_rates(rate, fps, told):
         assert rig.buffer.next() == ("opened", told)
 
 
+def test_frames_are_kept_under_the_stamps_that_the_buffer_gives_and_outdated_ones_let_go():
+    seen = queue.Queue()
+    source = FakeSource(1, 2)
+    source.clock = StreamClock()
+    rig = Rig(source)
+    answers = [None, Moment(10**15, 7)]
+    rig.buffer.stamps = lambda captured: answers.pop(0)
+    begin = rig.buffer.begin
+    rig.buffer.begin = lambda *what: seen.put(what) or begin(*what)
+    with rig:
+        assert rig.buffer.next() == ("opened", None, LATENESS_NS)
+        assert rig.buffer.next() == ("frame", 2, (HEIGHT, WIDTH))
+        assert seen.get(timeout=BOUND_S)[0] == Moment(10**15, 7)
+        assert rig.camera.outdated == 1
+        assert rig.camera.clock is source.clock
+
+
 @pytest.mark.usefixtures("at_once")
 def test_a_failing_source_is_closed_and_opened_again_and_told_once(caplog):
     caplog.set_level(logging.INFO, "framebuf")
@@ -236,10 +262,10 @@ def test_an_outage_ends_after_three_seconds_of_frames():
         assert rig.camera.last_error is None
 
 
-def test_back_off_doubles_from_a_quarter_to_three_seconds(monkeypatch):
+def test_back_off_doubles_from_a_quarter_to_two_seconds(monkeypatch):
     monkeypatch.setattr(pace.random, "uniform", lambda low, high: (low + high) / 2)
     back_off = BackOff()
-    assert [back_off.next_s() for _ in range(6)] == [0.25, 0.5, 1.0, 2.0, 3.0, 3.0]
+    assert [back_off.next_s() for _ in range(6)] == [0.25, 0.5, 1.0, 2.0, 2.0, 2.0]
     back_off.reset()
     assert back_off.next_s() == 0.25
 

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
-from framebuf.capture import open_source, pace
+from framebuf.capture import open_source, pace, stream
 from framebuf.capture import source as source_module
 from framebuf.capture.source import now
 from framebuf.errors import SourceError
@@ -289,12 +289,14 @@ def test_a_stream_gives_live_frames_and_its_end_is_an_error(serve, opened):
     assert [grab.origin for grab in grabs] == [LIVE] * 3
     assert [pixels_of(grab).mean() for grab in grabs] == pytest.approx([40, 80, 120], abs=3)
     assert source.rate is None, "MJPEG tells no rate, and libav's 25 is made up"
+    assert source.clock.offset_ns is None, "nor times, and libav's are those of that rate"
     with pytest.raises(SourceError, match=r"ended|failed: Input/output error"):
         source.grab()
 
 
 def test_a_stream_that_ends_cleanly_is_an_error_too(tmp_path, serve, opened):
     path = film(tmp_path / "a.ts", [60] * 9, codec="mpeg2video", pixels="yuv420p", rate=25)
+    served = now()
     source = opened(serve(Path(path).read_bytes(), kind="video/mp2t"))
     grabs = []
     with pytest.raises(SourceError, match="the stream ended"):
@@ -302,6 +304,9 @@ def test_a_stream_that_ends_cleanly_is_an_error_too(tmp_path, serve, opened):
     assert [grab.origin for grab in grabs] == [LIVE] * len(grabs)
     assert len(grabs) >= 5
     assert source.rate == 25
+    stamps = [grab.captured.mono_ns for grab in grabs]
+    assert np.diff(stamps) == pytest.approx(40e6, abs=1e3), "by the stream's clock, not in one go"
+    assert served.mono_ns - 400e6 < stamps[0] < stamps[-1] <= now().mono_ns
 
 
 def test_a_frame_is_stamped_when_it_arrives_not_when_it_is_waited_for(serve, opened):
@@ -329,6 +334,16 @@ def test_a_stream_may_change_its_size_and_break_a_picture(serve, opened):
     assert [grab.error is None for grab in grabs] == [True, True, False, True, True]
     assert pixels_of(grabs[3]).mean() == pytest.approx(120, abs=3)
     assert pixels_of(grabs[4]).mean() == pytest.approx(160, abs=3)
+
+
+def test_a_stream_that_no_longer_decodes_is_opened_again(serve, opened, monkeypatch):
+    """A change of codec shows only so: libav goes on with the decoder that it began with."""
+    monkeypatch.setattr(stream, "_BROKEN_NS", 0)
+    half = jpeg(60)[: len(jpeg(60)) // 2]
+    source = opened(serve(jpeg(20), jpeg(60), half, half, threading.Event()))
+    assert [source.grab().error is None for _ in range(2)] == [True, True]
+    with pytest.raises(SourceError, match="nothing could be decoded for"):
+        source.grab()
 
 
 def test_a_stream_that_falls_silent_times_out(serve, opened):
@@ -421,12 +436,21 @@ def test_rtsp_comes_over_tcp_at_its_own_rate_until_the_server_goes(opened):
         serving = threading.Thread(target=serve_rtsp, args=(listener, asked), daemon=True)
         serving.start()
         source = opened(f"rtsp://user:secret@127.0.0.1:{listener.getsockname()[1]}/live")
-        seen = []
+        seen, stamps = [], []
+
+        def take():
+            grab = source.grab()
+            seen.append(int(pixels_of(grab)[20, 20, 1]))
+            stamps.append(grab.captured.mono_ns)
+            return grab
+
         with pytest.raises(SourceError, match=r"^the stream ended$"):
-            seen.extend(iter(lambda: int(pixels_of(source.grab())[20, 20, 1]), None))
+            list(iter(take, None))
         serving.join(10)
+    assert np.diff(stamps) == pytest.approx(40e6, abs=1e3), "the first has no time, and is guessed"
     assert seen == pytest.approx([10 + 10 * at for at in range(len(seen))], abs=6)
     assert len(seen) >= 19
     assert source.rate == 25
+    assert source.clock.offset_ns is not None
     assert any("RTP/AVP/TCP" in line for line in asked)
     assert "secret" not in repr(source)
