@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+OUTAGES ?= 50
+SEED ?= 7
 
 BIN := $(VENV)/bin
 # Names the interpreter: another Python makes the environment anew. Empty: there is no such command.
@@ -10,10 +12,10 @@ VERSION := $(shell $(PYTHON) -c 'import platform; print(platform.python_version(
 READY := $(VENV)/.ready-$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench outages clean
 
 help: ## say what there is to make
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo 'PYTHON=python3.12 names an interpreter, VENV=DIR the environment (default .venv).'
 
@@ -33,6 +35,10 @@ lint: $(READY) ## ruff, mypy and the floors between the folders
 bench: $(READY) ## every script of tests/bench, with a summary; ARGS="ring" picks by name
 	@sh tests/debian-packages.sh
 	@$(BIN)/python tests/bench $(ARGS)
+
+outages: $(READY) ## a camera on RTSP broken OUTAGES=50 times at random, SEED=7; some seven minutes
+	@sh tests/debian-packages.sh
+	@OUTAGES=$(OUTAGES) SEED=$(SEED) $(BIN)/pytest -s tests/service/test_rtsp.py $(ARGS)
 
 clean: ## remove what was made, the environment too
 	@rm -rf $(VENV) out dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis \

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import NoReturn
 
 import pytest
 
@@ -26,11 +27,16 @@ def find(program: str) -> str:
     package = OF_PACKAGE[program]  # looked up first: on the next machine it may be needed
     path = shutil.which(program, path=SEARCHED)
     if path is None:
-        reason = f"{program} is missing: apt install {package}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        missing(program, package)
     return path
+
+
+def missing(what: str, packages: str) -> NoReturn:
+    """Skip the test, or fail it with CI=true, naming the packages."""
+    reason = f"{what} is missing: apt install {packages}"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")

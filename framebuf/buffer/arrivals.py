@@ -14,14 +14,14 @@ class Arrivals:
     Frames come in the order of their stamps. Those of a stream arrive later than they are stamped,
     so time is certain only up to the newest stamp, or as far back as `lateness_ns`; and while the
     camera is late by more than three frames, not beyond them, for then they may all come at once.
-    What was told is kept: a frame that is later still is stamped just after it.
+    What was told is kept: a frame of a stream that is later still is let go, for with another stamp
+    it would be the answer to another moment.
     """
 
     def __init__(self, stale_ns: int) -> None:
         self._stale_ns = stale_ns
         self._lateness_ns = 0
         self._is_away = True
-        self._is_first = True  # no frame was taken since the source was opened
         self._newest_ns: int | None = None  # of all frames, those that are not kept included
         self._now_ns: int | None = None  # the stamp of the one being read, decoded or written
         self._told_ns = -1
@@ -29,21 +29,20 @@ class Arrivals:
     def opened(self, lateness_ns: int) -> None:
         self._lateness_ns = lateness_ns
         self._is_away = False
-        self._is_first = True
 
     def interrupted(self) -> None:
         self._is_away = True
         self._now_ns = None
 
     def arrived(self, captured: Moment) -> Moment | None:
-        """The frame's stamp, after all that was told; None: the source was told to be away then."""
-        late_ns = self._told_ns + 1 - captured.mono_ns
-        if late_ns > 0 and self._is_first and self._lateness_ns:
-            return None
-        self._is_first = False
-        stamp = captured.shifted(max(0, late_ns))
-        self.begun(stamp.mono_ns)
-        return stamp
+        """The frame's stamp, after all that was told; None: it is of a time that was told."""
+        early_ns = self._told_ns + 1 - captured.mono_ns
+        if early_ns > 0:
+            if self._lateness_ns:
+                return None
+            captured = captured.shifted(early_ns)  # it met the question: by microseconds
+        self.begun(captured.mono_ns)
+        return captured
 
     def begun(self, stamp_ns: int) -> None:
         self._now_ns = stamp_ns

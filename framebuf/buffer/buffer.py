@@ -94,9 +94,9 @@ class Buffer:
             self._after_gap = self._history.newest is not None
 
     def arrived(self, captured: Moment) -> Moment | None:
-        """A frame is here; the stamp that it is kept under, never in what is told to be settled.
+        """A frame is here; the stamp that it is kept under, after all that was told to be settled.
 
-        None: it is older than the opening, and of a time that was told to be lost.
+        None: it comes too late, and is of a time of which was told that no more frames come.
         """
         with self._lock:
             return self._arrivals.arrived(captured)

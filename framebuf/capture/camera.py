@@ -55,7 +55,7 @@ class Camera:
         self.undecodable = 0
         """Frames that exist but could not be decoded."""
         self.outdated = 0
-        """Frames from before the source was opened, of a time that was told to be lost."""
+        """Frames that came too late: of a time of which was told that no more come."""
         self.clock: StreamClock | None = None
         """What stamps the frames; None: their arrival."""
         self.last_error: str | None = None

@@ -17,6 +17,8 @@ _WHILE_NS = 10 * SECOND_NS
 """The offset is the smallest of this long: quartz that is 100 ppm off drifts by 1 ms meanwhile."""
 _JUMP_NS = 3 * SECOND_NS
 """No network holds a packet back for longer: the clock itself has changed."""
+_LASTING_NS = 2 * SECOND_NS
+"""Packets that are all late for this long are not late: something on the way takes longer now."""
 _CALM = 3
 """So many packets in a row that came no faster than they were captured end the first bunch."""
 _SETTLE_NS = SECOND_NS
@@ -42,6 +44,7 @@ class StreamClock:
         self._first_ns: int | None = None
         self._last: tuple[int | None, int] = (None, 0)  # stream time and arrival of a packet
         self._calm = 0
+        self._late_ns: int | None = None  # since when all packets are late
         self._shown_ns: int | None = None  # stream time of the last frame
         self._stamped_ns = -1
 
@@ -61,7 +64,7 @@ class StreamClock:
         while self._smallest and self._smallest[-1][1] >= offset_ns:
             self._smallest.pop()
         self._smallest.append((mono_ns, offset_ns))
-        while mono_ns - self._smallest[0][0] > _WHILE_NS:
+        while mono_ns - self._smallest[0][0] > self._memory_ns(offset_ns, mono_ns):
             self._smallest.popleft()
         self.offset_ns = self._smallest[0][1]
 
@@ -79,6 +82,16 @@ class StreamClock:
         stamp_ns = self._stamped_ns = max(stamp_ns, self._stamped_ns + 1)
         self.lag_ns = arrived.mono_ns - stamp_ns
         return arrived.shifted(-self.lag_ns)
+
+    def _memory_ns(self, offset_ns: int, mono_ns: int) -> int:
+        """How long the smallest offset counts."""
+        if offset_ns - self._smallest[0][1] <= LATENESS_NS:
+            self._late_ns = None
+        elif self._late_ns is None:
+            self._late_ns = mono_ns
+        elif mono_ns - self._late_ns > _LASTING_NS:
+            return mono_ns - self._late_ns
+        return _WHILE_NS
 
     def _settle(self, stream_ns: int | None, mono_ns: int) -> None:
         before_ns, arrived_ns = self._last

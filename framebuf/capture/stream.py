@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _TIMEOUT_S = (2.0, 1.5)
 """For opening a stream, and for each read."""
+_SILENT_NS = round(0.9 * _TIMEOUT_S[1] * SECOND_NS)
 _PATIENCE_NS = 30 * SECOND_NS
 """Packets for this long and no picture: longer than any camera's distance of key frames."""
 _BROKEN_NS = 5 * SECOND_NS
@@ -73,12 +74,17 @@ class Stream:
 
     def _read(self) -> None:
         """One packet; those before the clock has settled are decoded when it has."""
+        asked_ns = now().mono_ns
         try:
             packet = next(self._packets, None)
         except SourceError as error:
             self._failure = error
             packet = None
         arrived = now()
+        if arrived.mono_ns - asked_ns > _SILENT_NS:
+            # libav lets the first time-out pass: it hands out what it has of the next picture, and
+            # counts times anew
+            raise self._failure or SourceError(f"nothing came for {_TIMEOUT_S[1]} s")
         if packet is not None and packet.size:
             self.clock.arrived(self._time(packet), arrived.mono_ns)
             self._held.append((packet, arrived))

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import missing
+from tests.service.numbered import make_video
 from tests.service.parts import Mosquitto, free_port
+from tests.service.rtsp import RtspCamera
 
 
 @pytest.fixture(scope="session")
@@ -19,6 +22,22 @@ def mosquitto(
     broker.start()
     yield broker
     broker.stop()
+
+
+@pytest.fixture(scope="session")
+def rtsp_film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The numbered pictures that `rtsp` plays; one for each frame of nearly four seconds."""
+    return make_video(tmp_path_factory.mktemp("rtsp") / "film.mp4", RtspCamera.PICTURES)
+
+
+@pytest.fixture
+def rtsp(rtsp_film: Path, tmp_path: Path) -> Iterator[RtspCamera]:
+    """A camera on RTSP, by GStreamer's server; not started yet."""
+    if not RtspCamera.can_run():
+        missing("GStreamer's RTSP server", "gir1.2-gst-rtsp-server-1.0 python3-gi")
+    camera = RtspCamera(rtsp_film, tmp_path, free_port())
+    yield camera
+    camera.kill()
 
 
 @pytest.fixture

@@ -79,13 +79,19 @@ def test_what_comes_in_one_go_after_that_keeps_its_stamps(hand):
     assert [arrive(hand, mono_ns) for mono_ns in late] == late
 
 
-def test_a_frame_later_than_was_waited_for_comes_just_after_what_was_told(hand):
+def test_a_frame_later_than_was_waited_for_is_let_go(hand):
     live(hand, 1000 * MS)
     hand.buffer.opened(1.0, LATE)
     arrive(hand, 1001 * MS)
-    told = hand.buffer.captured_until(1900 * MS)
-    assert told == 1400 * MS
-    assert arrive(hand, 1100 * MS) == told + 1
+    assert hand.buffer.captured_until(1900 * MS) == 1400 * MS
+    assert arrive(hand, 1100 * MS) is None
+    assert arrive(hand, 1400 * MS) is None
+    assert arrive(hand, 1401 * MS) == 1401 * MS
+
+
+def test_a_frame_stamped_on_arrival_that_meets_the_question_is_stamped_just_after_it(hand):
+    assert hand.buffer.captured_until(1000 * MS) == 1000 * MS
+    assert arrive(hand, 1000 * MS - 5000) == 1000 * MS + 1
 
 
 def test_frames_of_a_time_that_was_told_to_be_a_gap_are_let_go_when_a_stream_comes_back(hand):

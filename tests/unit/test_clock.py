@@ -54,6 +54,15 @@ def test_frames_that_the_network_held_back_are_not_bunched():
     assert stamps(packets) == [START + 5 * MS + n * STEP for n in range(100)]
 
 
+def test_what_takes_longer_for_good_is_taken_for_the_way_after_two_seconds():
+    packets = steady(100)
+    packets[25:] = [(time_ns, arrived + 800 * MS) for time_ns, arrived in packets[25:]]
+    lag = [arrived - stamp for (_, arrived), stamp in zip(packets, stamps(packets), strict=True)]
+    assert set(lag[:25]) == {0}
+    assert set(lag[25:76]) == {800 * MS}
+    assert set(lag[76:]) == {0}
+
+
 @pytest.mark.parametrize("ppm", [-200, 200])
 def test_a_clock_that_drifts_is_followed(ppm):
     drifting = [(n * STEP, START + n * STEP + n * STEP * ppm // 10**6) for n in range(25 * 600)]
