@@ -1,4 +1,4 @@
-"""A camera into a buffer. `open_source` tells a folder, a file and a stream apart."""
+"""A camera into a buffer. `open_source` tells a folder, a file, a stream and a device apart."""
 
 from __future__ import annotations
 
@@ -17,16 +17,23 @@ if TYPE_CHECKING:
 _STREAM = re.compile(r"(rtsps?|https?)://", re.IGNORECASE)
 
 
-def open_source(source: str, *, fps: float | None, stop: threading.Event) -> Source:
-    """Open a folder of pictures, a video file, or an RTSP or HTTP stream.
+def open_source(
+    source: str,
+    *,
+    stop: threading.Event,
+    fps: float | None = None,
+    size: tuple[int, int] | None = None,
+) -> Source:
+    """Open a folder of pictures, a video file, an RTSP or HTTP stream, or a V4L2 device.
 
-    `fps` paces a folder, frames a second. Setting `stop` ends the source's waits.
+    `fps` paces a folder and is asked of a device, frames a second; `size`, width and height, is
+    asked of a device. Setting `stop` ends the source's waits.
 
     Raises:
         SourceError: it is none of these, or cannot be opened.
     """
     # Here, because they import this module; and av need not be loaded for a folder
-    from framebuf.capture import film, pictures, stream  # noqa: PLC0415
+    from framebuf.capture import film, pictures, stream, v4l2  # noqa: PLC0415
 
     if _STREAM.match(source):
         return stream.Stream.open(source, stop)
@@ -35,10 +42,11 @@ def open_source(source: str, *, fps: float | None, stop: threading.Event) -> Sou
         return pictures.Pictures.open(path, 1.0 if fps is None else fps, stop)
     if path.is_file():
         return film.Film.open(path, stop)
-    if source.startswith("/dev/video") or path.is_char_device():
-        raise SourceError(f"{source}: V4L2 devices come with a later version")
+    # Unplugged, a device has no node, and the links by its name are gone
+    if source.startswith(("/dev/video", "/dev/v4l/")) or path.is_char_device():
+        return v4l2.Device.open(source, stop, size=size, fps=fps)
     what = "not a kind of source" if URL.match(source) else "there is no such file or folder"
     raise SourceError(
         f"{without_credentials(source)}: {what}; "
-        "expected a folder of pictures, a video file, or an rtsp:// or http:// URL"
+        "expected a folder of pictures, a video file, a V4L2 device, or an rtsp:// or http:// URL"
     )

@@ -112,7 +112,8 @@ class Camera:
     def _read_until_it_fails(self) -> None:
         self._state = "opening"
         self._beat()
-        source = self._open(self._config.source, fps=self._config.fps, stop=self._stop)
+        wanted = self._config
+        source = self._open(wanted.source, fps=wanted.fps, size=wanted.size, stop=self._stop)
         try:
             self.reopened += self.has_opened
             self.has_opened = True
@@ -155,13 +156,12 @@ class Camera:
         slot = self._buffer.begin(captured, grab.height, grab.width, grab.origin)
         if slot is not None:
             try:
-                if grab.error is None:
-                    grab.write(slot.pixels)
+                error = grab.write(slot.pixels) if grab.error is None else grab.error
             except SourceError:
                 self._buffer.discard(slot)
                 raise
-            self._buffer.commit(slot, grab.error)
-            self.undecodable += grab.error is not None
+            self._buffer.commit(slot, error)
+            self.undecodable += error is not None
 
     def _end_outage(self) -> None:
         self._back_off.reset()

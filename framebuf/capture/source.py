@@ -41,8 +41,11 @@ class Grab:
     width: int
     """Pixels. Of a picture that cannot be decoded: of the last good one, 16×16 before any."""
 
-    write: Callable[[NDArray[np.uint8]], None] = _nothing
-    """Writes the pixels into (height, width, 3) uint8, as BGR. Raises SourceError."""
+    write: Callable[[NDArray[np.uint8]], str | None] = _nothing
+    """Writes the pixels into (height, width, 3) uint8, as BGR; or says why they cannot be decoded.
+
+    Raises SourceError.
+    """
 
     origin: Origin = LIVE
 

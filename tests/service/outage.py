@@ -81,10 +81,12 @@ class Outages:
     def _check_gap(self, id: str, began_s: float, kind: str) -> None:
         """A second before the break and three after it: all frames answered, or told as gone."""
         done = self._books.wait_done(id).document
-        assert set(done["missing"]) == {"camera_gap"}, f"{kind}: {done}"
+        # A camera that thaws soon gives what it saw meanwhile, in one go, and nothing was lost
+        complete = kind == "frozen" and not done["missing"]
+        assert complete or set(done["missing"]) == {"camera_gap"}, f"{kind}: {done}"
         assert abs(done["requested"] - RATE * (1.0 + AFTER_S)) <= 4, f"{kind}: {done}"
         assert done["published"] >= RATE - 2, f"{kind}: {done}"
-        self._gaps += done["missing"]["camera_gap"]
+        self._gaps += done["missing"].get("camera_gap", 0)
 
     def check_nothing_left(self) -> None:
         """As many threads and open files as before the first outage."""

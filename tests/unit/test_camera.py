@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import queue
 import tempfile
@@ -142,7 +143,7 @@ class Rig:
             settings(fps), self.buffer, on_fatal=self.fatal.put, source_opener=self.open
         )
 
-    def open(self, source, *, fps, stop):
+    def open(self, source, *, fps, size, stop):
         self.opened_with.append((source, fps))
         found = self.sources.pop(0) if self.sources else SourceError("away")
         if isinstance(found, Exception):
@@ -328,6 +329,20 @@ def test_a_picture_that_cannot_be_decoded_is_committed_with_its_error():
         assert source.waiting.wait(BOUND_S)
         assert rig.camera.undecodable == 1
     assert source.writes == 1
+
+
+def test_a_picture_that_turns_out_damaged_while_it_is_written_is_committed_with_its_error():
+    source = FakeSource()
+    grab = source.frame(9)
+    source.script += [dataclasses.replace(grab, write=lambda dst: "half a JPEG"), 1]
+    with Rig(source) as rig:
+        assert [rig.buffer.next() for _ in range(3)] == [
+            ("opened", None),
+            ("frame", 0, (HEIGHT, WIDTH), "half a JPEG"),
+            ("frame", 1, (HEIGHT, WIDTH)),
+        ]
+        assert source.waiting.wait(BOUND_S)
+        assert rig.camera.undecodable == 1
 
 
 @pytest.mark.usefixtures("at_once")
