@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from framebuf.config import DEFAULT_PATH
 
 if TYPE_CHECKING:
-    from framebuf.service.survey import Report
+    from framebuf.service.report import Report
 
 EX_CONFIG = 78
 
@@ -57,12 +57,13 @@ def _report(path: Path, *, quiet: bool) -> Report:
 
     from framebuf import config as configuration  # noqa: PLC0415
     from framebuf.errors import ConfigError  # noqa: PLC0415
-    from framebuf.service.survey import Report, problem, survey  # noqa: PLC0415
+    from framebuf.service.report import Problem, Report  # noqa: PLC0415
+    from framebuf.service.survey import survey  # noqa: PLC0415
 
     try:
         loaded = configuration.load(path)
     except ConfigError as error:
-        return Report(ok=False, problems=[problem(error)], cameras=[], models=[])
+        return Report(ok=False, problems=[Problem.of(error)])
     if quiet:
         return survey(loaded)
     with Console(stderr=True).status("reading") as status:
@@ -71,20 +72,46 @@ def _report(path: Path, *, quiet: bool) -> Report:
 
 def _show(report: Report) -> None:
     for model in report.models:
-        sizes = ", ".join(map(str, model["batch_sizes"]))
-        typer.echo(
-            f"model {model['name']}: {model['task']} on {model['platform']}, {model['input']}, "
-            f"batch sizes {sizes}, runtimes {model['runtimes']}"
-        )
+        _show_model(model)
     for camera in report.cameras:
-        rate = camera["rate"]
-        reach = f", {camera['history'] / rate:.1f} s at {rate:g} a second" if rate else ""
-        typer.echo(
-            f"camera {camera['name']}: {camera['width']}×{camera['height']}, "
-            f"history {camera['history']} frames{reach}, headroom {camera['headroom']}: "
-            f"{camera['bytes'] / 2**20:.0f} MiB"
-        )
+        _show_camera(camera)
+    if "ring_free_bytes" in report.machine:
+        free, need = (report.machine[f"ring_{what}_bytes"] / 2**20 for what in ("free", "need"))
+        typer.echo(f"buffers: {need:.0f} MiB of the {free:.0f} MiB that are free")
+    if (synchronised := report.machine.get("clock_synchronised")) is not None:
+        typer.echo(f"clock: {'synchronised' if synchronised else 'not synchronised'}")
+    for note in report.notes:
+        typer.echo(f"note: {note.where}: {note.what}\n  → {note.remedy}")
     for problem in report.problems:
         typer.echo(f"{problem.where}: {problem.what}\n  → {problem.remedy}", err=True)
     if report.ok:
         typer.echo("all is well")
+
+
+def _show_model(model: dict[str, Any]) -> None:
+    sizes = ", ".join(map(str, model["batch_sizes"]))
+    typer.echo(
+        f"model {model['name']}: {model['task']} on {model['platform']}, {model['input']}, "
+        f"batch sizes {sizes}, runtimes {model['runtimes']}"
+    )
+    for cost in model["batches"]:
+        typer.echo(
+            f"  batch {cost['batch']}: {cost['ms_per_batch']:.1f} ms, "
+            f"{cost['ms_per_image']:.1f} ms a frame"
+        )
+
+
+def _show_camera(camera: dict[str, Any]) -> None:
+    rate, drain = camera["rate"], camera.get("drain")
+    reach = f", {camera['history'] / rate:.1f} s at {rate:g} a second" if rate else ""
+    typer.echo(
+        f"camera {camera['name']}: {camera['width']}×{camera['height']}, "
+        f"history {camera['history']} frames{reach}, headroom {camera['headroom']}: "
+        f"{camera['bytes'] / 2**20:.0f} MiB; stamped by {camera['stamps']}"
+    )
+    if drain is not None:
+        enough = f"{drain['dropped']} of them find no room" if drain["dropped"] else "there is room"
+        typer.echo(
+            f"  a drain of {drain['frames']} frames takes {drain['seconds']:.1f} s; "
+            f"{drain['meanwhile']} frames come meanwhile: {enough}"
+        )

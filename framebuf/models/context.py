@@ -15,6 +15,9 @@ from framebuf.results import BatchPlace, Failure, FrameResult, Timings
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from framebuf.models.backlog import Job
     from framebuf.models.prepare import Placement, Preparer
     from framebuf.models.runtimes import Outputs, Runtime
@@ -74,6 +77,27 @@ class Context:
         for thread in self._threads:
             thread.daemon = True  # a hung NPU call must not keep a dying process alive
             thread.start()
+
+    def measure(self, size: int, picture: NDArray[np.uint8], runs: int = 3) -> tuple[float, float]:
+        """Milliseconds to prepare and to run a full batch of `picture`: the best of `runs`.
+
+        For whoever does not `start` it; the first run is slower, and a warm-up.
+
+        Raises:
+            InferenceError: the runtime failed.
+        """
+        batch = self._memories[0].sized(size)
+        prepare, run = [], []
+        for _ in range(runs):
+            begun = time.perf_counter()
+            batch.clear()
+            for _ in range(size):
+                batch.add(picture)
+            prepared = time.perf_counter()
+            self._read(self._runtime.infer(batch.tensor), batch.placements)
+            prepare.append(prepared - begun)
+            run.append(time.perf_counter() - prepared)
+        return min(prepare) * 1e3, min(run) * 1e3
 
     def join(self, timeout_s: float) -> bool:
         """Wait for both threads to end, then free the runtime. False: it hangs, and is left."""

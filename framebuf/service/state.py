@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from framebuf import __version__
 from framebuf.capture.source import without_credentials
 from framebuf.contract import CameraInfo, Info, ModelInfo, Stats, encode, utc_text
 from framebuf.service.outbox import Outgoing
+from framebuf.service.wallclock import clock_synchronised
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -172,10 +172,3 @@ def _stamps(camera: Camera) -> Literal["stream", "arrival"] | None:
     if camera.clock is not None:
         return camera.clock.kind
     return "arrival" if camera.has_opened else None
-
-
-def clock_synchronised() -> bool | None:
-    """Whether systemd-timesyncd has set the clock; None where that does not run."""
-    if not Path("/run/systemd/timesync").is_dir():
-        return None
-    return Path("/run/systemd/timesync/synchronized").exists()

@@ -2,164 +2,172 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from framebuf.buffer.directory import file_system
 from framebuf.buffer.extent import ASSUMED_RATE, extent, smallest
-from framebuf.capture import open_source
 from framebuf.capture.source import without_credentials
-from framebuf.errors import ConfigError, ModelError, SourceError
-from framebuf.models.network import open_network
-from framebuf.service.broker import Broker, Session
-from framebuf.service.health import Counters
-from framebuf.service.orders import made_up_id
+from framebuf.errors import InferenceError, ModelError, SourceError
+from framebuf.service.drain import Drain
+from framebuf.service.report import Desk, Report
+from framebuf.service.surroundings import try_broker, try_clock, try_ring_dir
+from framebuf.service.trial import time_model, watch
 from framebuf.units import Size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from framebuf.buffer.extent import Extent
     from framebuf.config import Camera, Loaded, Model
+    from framebuf.service.trial import Seen
 
-BROKER_S = 3.0
-MEMORY_KINDS = ("tmpfs", "ramfs")
-
-
-class Problem(msgspec.Struct, frozen=True):
-    """One thing that is wrong, and what to do about it."""
-
-    where: str
-    what: str
-    remedy: str
-
-
-class Report(msgspec.Struct):
-    """The document of `framebuf check --json`."""
-
-    ok: bool
-    problems: list[Problem]
-    cameras: list[dict[str, Any]]
-    models: list[dict[str, Any]]
+SLOWER = 0.9
+"""A camera that gives less than this part of what was asked for is told."""
 
 
 def survey(loaded: Loaded, progress: Callable[[str], None] = lambda _: None) -> Report:
     """Try models, cameras, the ring folder and the broker; nothing is left behind."""
-    report = Report(ok=True, problems=[], cameras=[], models=[])
+    desk = Desk(loaded)
+    trials = _Trials(desk)
     for at, model in enumerate(loaded.config.model):
         progress(f"model {model.name}")
-        _try_model(loaded, f"model[{at}]", model, report)
+        trials.try_model(f"model[{at}]", model)
     for at, camera in enumerate(loaded.config.camera):
         progress(f"camera {camera.name}")
-        _try_camera(loaded, f"camera[{at}]", camera, report)
+        trials.try_camera(f"camera[{at}]", camera)
     progress("ring folder")
-    _try_ring_dir(loaded, report)
+    try_ring_dir(desk)
+    try_clock(desk)
     progress("broker")
-    _try_broker(loaded, report)
-    report.ok = not report.problems
-    return report
+    try_broker(desk)
+    return desk.report
 
 
-def problem(error: ConfigError) -> Problem:
-    return Problem(error.where, error.what, error.remedy)
+class _Trials:
+    """Models and cameras of one survey; what models were measured at serves the cameras."""
 
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._costs: dict[str, tuple[dict[int, float], int]] = {}  # ms a batch size, and runtimes
 
-def _note(loaded: Loaded, report: Report, key: str, what: str, remedy: str) -> None:
-    report.problems.append(problem(loaded.error(key, what, remedy)))
-
-
-def _try_model(loaded: Loaded, key: str, model: Model, report: Report) -> None:
-    try:
-        network = open_network(model)
-    except ModelError as error:
-        _note(loaded, report, key, str(error), "mend the model's file or its keys")
-        return
-    report.models.append(
-        {
-            "name": model.name,
-            "platform": network.platform,
-            "task": model.task,
-            "batch_sizes": list(network.sizes),
-            "input": str(network.input),
-            "outputs": [str(output) for output in network.outputs],
-            "runtimes": len(network.contexts),
-        }
-    )
-    for context in network.contexts:
-        context.join(0)
-
-
-def _try_camera(loaded: Loaded, key: str, camera: Camera, report: Report) -> None:
-    stop = threading.Event()
-    try:
-        source = open_source(camera.source, fps=camera.fps, stop=stop)
+    def try_model(self, key: str, model: Model) -> None:
         try:
-            grab = source.grab()
-        finally:
-            source.close()
-    except SourceError as error:
-        shown = without_credentials(camera.source)
-        _note(
-            loaded, report, f"{key}.source", str(error),
-            f"check that {shown} is there; the daemon starts without it and goes on trying",
-        )  # fmt: skip
-        return
-    rate = min([r for r in (source.rate, camera.fps) if r], default=None)
-    frame_bytes = grab.width * grab.height * 3
-    size = extent(camera.buffer, camera.memory, rate or ASSUMED_RATE, frame_bytes)
-    about: dict[str, Any] = {
-        "name": camera.name,
-        "source": without_credentials(camera.source),
-        "width": grab.width,
-        "height": grab.height,
-        "rate": rate,
-        "frame_bytes": frame_bytes,
-        "history": size.history if size else 0,
-        "headroom": size.headroom if size else 0,
-        "bytes": size.shape(frame_bytes).file_bytes if size else 0,
-    }
-    report.cameras.append(about)
-    if size is None or size.shortened:
-        asked = extent(camera.buffer, Size(2**62), rate or ASSUMED_RATE, frame_bytes)
-        need = asked.shape(frame_bytes).file_bytes if asked else smallest(frame_bytes)
-        _note(
-            loaded, report, f"{key}.memory",
-            f"{camera.memory} holds {about['history']} frames of {grab.width}×{grab.height}, "
-            f"not {camera.buffer}",
-            f'give memory = "{-(-need // 2**20)} MiB", or a shorter buffer, or a lower fps',
-        )  # fmt: skip
+            network, costs = time_model(model)
+        except (ModelError, InferenceError) as error:
+            self._desk.fail(key, str(error), "mend the model's file or its keys")
+            return
+        self._costs[model.name] = (costs, model.runtimes or 1)
+        self._desk.report.models.append(
+            {
+                "name": model.name,
+                "platform": network.platform,
+                "task": model.task,
+                "batch_sizes": list(network.sizes),
+                "input": str(network.input),
+                "outputs": [str(output) for output in network.outputs],
+                "runtimes": len(network.contexts),
+                "batches": [
+                    {
+                        "batch": size,
+                        "ms_per_batch": round(ms, 2),
+                        "ms_per_image": round(ms / size, 3),
+                    }
+                    for size, ms in costs.items()
+                ],
+            }
+        )
 
+    def try_camera(self, key: str, camera: Camera) -> None:
+        try:
+            seen = watch(camera)
+        except SourceError as error:
+            shown = without_credentials(camera.source)
+            self._desk.fail(
+                f"{key}.source", str(error),
+                f"check that {shown} is there; the daemon starts without it and goes on trying",
+            )  # fmt: skip
+            return
+        rate = min([r for r in (seen.rate, camera.fps) if r], default=None)
+        frame_bytes = seen.width * seen.height * 3
+        # The buffer is made for what the source says, before a frame has come
+        told = min([r for r in (seen.told_rate, camera.fps) if r], default=ASSUMED_RATE)
+        size = extent(camera.buffer, camera.memory, told, frame_bytes)
+        about: dict[str, Any] = {
+            "name": camera.name,
+            "source": without_credentials(camera.source),
+            "width": seen.width,
+            "height": seen.height,
+            "rate": rate,
+            "frame_bytes": frame_bytes,
+            "history": size.history if size else 0,
+            "headroom": size.headroom if size else 0,
+            "bytes": size.shape(frame_bytes).file_bytes if size else 0,
+            "told_rate": seen.told_rate,
+            "measured_rate": seen.measured_rate,
+            "stamps": seen.stamps,
+            "lag_ms": seen.lag_ms,
+            "undecodable": seen.undecodable,
+        }
+        self._desk.report.cameras.append(about)
+        self._judge_camera(key, camera, seen)
+        if size is None or size.shortened:
+            asked = extent(camera.buffer, Size(2**62), told, frame_bytes)
+            need = asked.shape(frame_bytes).file_bytes if asked else smallest(frame_bytes)
+            self._desk.fail(
+                f"{key}.memory",
+                f"{camera.memory} holds {about['history']} frames of {seen.width}×{seen.height}, "
+                f"not {camera.buffer}",
+                f'give memory = "{-(-need // 2**20)} MiB", or a shorter buffer, or a lower fps',
+            )
+        if size is not None and rate:
+            about["drain"] = self._drain(key, camera, size, rate)
 
-def _try_ring_dir(loaded: Loaded, report: Report) -> None:
-    path = Path(loaded.config.node.ring_dir)
-    there = path if path.exists() else path.parent
-    if not there.exists():
-        _note(loaded, report, "node.ring_dir", f"{there} is not there", "make it, or name another")
-    elif (kind := file_system(there)) not in MEMORY_KINDS:
-        _note(
-            loaded, report, "node.ring_dir", f"{path} is on {kind}, which would be written all day",
-            "name a folder on a tmpfs, such as one below /dev/shm",
-        )  # fmt: skip
+    def _judge_camera(self, key: str, camera: Camera, seen: Seen) -> None:
+        measured = seen.measured_rate
+        if camera.fps and measured and measured < SLOWER * camera.fps:
+            self._desk.note(
+                f"{key}.fps", f"asks for {camera.fps:g} frames a second, {measured:g} come",
+                "lower it, or ask for a smaller size; a camera gives less in the dark",
+            )  # fmt: skip
+        if camera.size and camera.size != (seen.width, seen.height):
+            self._desk.note(
+                f"{key}.size",
+                f"asks for {camera.size[0]}×{camera.size[1]}, {seen.width}×{seen.height} come",
+                "give a size that the device has: v4l2-ctl --list-formats-ext names them",
+            )
+        if not seen.told_rate and not camera.fps and measured:
+            self._desk.note(
+                key, f"tells no rate; {measured:g} frames a second come, and the buffer is made "
+                f"for {ASSUMED_RATE:g}", f"give fps = {measured:.0f}",
+            )  # fmt: skip
+        if seen.undecodable:
+            self._desk.note(
+                key, f"{seen.undecodable} frames could not be decoded", "mend cable or network"
+            )
 
-
-def _try_broker(loaded: Loaded, report: Report) -> None:
-    mqtt = loaded.config.mqtt
-    session = Session(client_id=f"framebuf-check-{made_up_id()[2:]}", subscriptions=())
-    try:
-        broker = Broker(mqtt, session, Counters(), on_message=lambda _: None)
-    except ConfigError as error:
-        _note(loaded, report, error.where, error.what, error.remedy)
-        return
-    broker.start()
-    until = time.monotonic() + BROKER_S
-    while not broker.connected.wait(0.05) and not broker.refused and time.monotonic() < until:
-        pass
-    if not broker.connected.is_set():
-        _note(
-            loaded, report, "mqtt", f"{mqtt.host}:{mqtt.port}: {broker.refused or 'no answer'}",
-            "start the broker, or mend host, port and credentials",
-        )  # fmt: skip
-    broker.stop()
+    def _drain(self, key: str, camera: Camera, size: Extent, rate: float) -> dict[str, Any] | None:
+        """How long a whole history takes, and whether the camera can go on meanwhile."""
+        if camera.models[0] not in self._costs:
+            return None
+        costs, runtimes = self._costs[camera.models[0]]
+        frames = min(size.history, camera.trigger.max_frames)
+        drain = Drain.of(frames, size.headroom, rate, costs, runtimes)
+        if drain.dropped:
+            self._desk.note(
+                f"{key}.memory",
+                f"{frames} frames take {camera.models[0]} {drain.seconds:.1f} s; of the "
+                f"{drain.meanwhile} that come meanwhile, {drain.dropped} find no room beside them",
+                "give more memory, a lower fps, fewer max_frames, or a faster model",
+            )
+        if drain.seconds > camera.trigger.deadline.s:
+            self._desk.note(
+                f"{key}.trigger.deadline",
+                f"{frames} frames take {drain.seconds:.1f} s, the deadline is "
+                f"{camera.trigger.deadline}",
+                "make it longer, or give fewer max_frames, a lower fps, or a faster model",
+            )
+        return {
+            "frames": drain.frames,
+            "seconds": round(drain.seconds, 3),
+            "meanwhile": drain.meanwhile,
+            "dropped": drain.dropped,
+        }

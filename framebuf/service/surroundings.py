@@ -1,0 +1,85 @@
+"""What a configuration lives on: the folder of the rings, the clock, the broker."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from framebuf.buffer.directory import file_system
+from framebuf.errors import ConfigError
+from framebuf.service.broker import Broker, Session
+from framebuf.service.health import Counters
+from framebuf.service.orders import made_up_id
+from framebuf.service.wallclock import clock_synchronised
+
+if TYPE_CHECKING:
+    from framebuf.service.report import Desk
+
+BROKER_S = 3.0
+MEMORY_KINDS = ("tmpfs", "ramfs")
+
+
+def try_ring_dir(desk: Desk) -> None:
+    """Whether the rings that the cameras need fit into the folder, and that is memory."""
+    path = Path(desk.loaded.config.node.ring_dir)
+    there = path if path.exists() else path.parent
+    if not there.exists():
+        desk.fail("node.ring_dir", f"{there} is not there", "make it, or name another")
+        return
+    if (kind := file_system(there)) not in MEMORY_KINDS:
+        desk.fail(
+            "node.ring_dir", f"{path} is on {kind}, which would be written all day",
+            "name a folder on a tmpfs, such as one below /dev/shm",
+        )  # fmt: skip
+        return
+    about = os.statvfs(there)
+    # What a daemon that runs now has there is free for the next one
+    own = sum(file.stat().st_size for file in path.glob("*.ring")) if path.exists() else 0
+    free = about.f_bavail * about.f_frsize + own
+    need = sum(camera["bytes"] for camera in desk.report.cameras)
+    desk.report.machine |= {"ring_free_bytes": free, "ring_need_bytes": need}
+    if need > free:
+        desk.fail(
+            "node.ring_dir",
+            f"{there} has {free >> 20} MiB free, the cameras need {-(-need // 2**20)} MiB",
+            "lower memory or buffer of a camera, or make that tmpfs larger: "
+            f"mount -o remount,size=… {_mount_point(there)}",
+        )
+
+
+def try_clock(desk: Desk) -> None:
+    """Whether the time of events means here what it means to their senders."""
+    synchronised = clock_synchronised()
+    desk.report.machine["clock_synchronised"] = synchronised
+    if synchronised is False:
+        desk.note(
+            "node", "nothing keeps this machine's clock", "run systemd-timesyncd or chrony: "
+            "at in triggers, and the times of results, are by this clock",
+        )  # fmt: skip
+
+
+def try_broker(desk: Desk) -> None:
+    """Whether the broker is there, and lets the node in."""
+    mqtt = desk.loaded.config.mqtt
+    session = Session(client_id=f"framebuf-check-{made_up_id()[2:]}", subscriptions=())
+    try:
+        broker = Broker(mqtt, session, Counters(), on_message=lambda _: None)
+    except ConfigError as error:
+        desk.fail(error.where, error.what, error.remedy)
+        return
+    broker.start()
+    until = time.monotonic() + BROKER_S
+    while not broker.connected.wait(0.05) and not broker.refused and time.monotonic() < until:
+        pass
+    if not broker.connected.is_set():
+        desk.fail(
+            "mqtt", f"{mqtt.host}:{mqtt.port}: {broker.refused or 'no answer'}",
+            "start the broker, or mend host, port and credentials",
+        )  # fmt: skip
+    broker.stop()
+
+
+def _mount_point(path: Path) -> Path:
+    return next(parent for parent in (path, *path.resolve().parents) if os.path.ismount(parent))
