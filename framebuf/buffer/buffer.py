@@ -66,6 +66,7 @@ class Buffer:
         self._lock = threading.Lock()
         self._history = History()
         self._arrivals = Arrivals(stale_ns)
+        self._largest = 0
         self._rings: list[FrameRing] = []  # the newest last
         self._made = 0
         self._ring_begins = 0  # the first seq of the newest ring
@@ -74,14 +75,16 @@ class Buffer:
         self._interrupted = True
         self._after_gap = False
 
-    def opened(self, rate: float | None, lateness_ns: int = 0) -> None:
+    def opened(self, rate: float | None, lateness_ns: int = 0, largest: int = 0) -> None:
         """The source is open and keeps `rate` frames a second, if it knows.
 
         `lateness_ns`: frames may be stamped earlier than they arrive, and are waited for so long.
+        `largest`: bytes of the largest frame, as far as is known ahead.
         """
         with self._lock:
             self.rate = rate
             self.lateness_ns = lateness_ns
+            self._largest = largest
             self._arrivals.opened(lateness_ns)
             self._history.period_ns = round(SECOND_NS / rate) if rate else None
             self._interrupted = False
@@ -272,7 +275,13 @@ class Buffer:
             self._drop_answered(self._rings[:-1])
             return self._rings[-1]
         frame_bytes = height * width * 3
-        size = extent(self._span, self._memory, self.rate or ASSUMED_RATE, frame_bytes)
+        rate = self.rate or ASSUMED_RATE
+        # One ring for all sizes, unless that costs history: what was told ahead may be wrong
+        if self._largest > frame_bytes:
+            roomy = extent(self._span, self._memory, rate, self._largest)
+            if roomy is not None and not roomy.shortened:
+                frame_bytes = self._largest
+        size = extent(self._span, self._memory, rate, frame_bytes)
         if size is None:
             raise ConfigError(
                 "memory",

@@ -122,7 +122,7 @@ class Camera:
             # While nothing is known of the source, fps is the most that will be kept
             self.clock = source.clock
             lateness_ns = LATENESS_NS if source.clock else 0
-            self._buffer.opened(min(rates, default=None), lateness_ns)
+            self._buffer.opened(min(rates, default=None), lateness_ns, source.largest)
             self._read(source)
         except SourceError:
             self._buffer.interrupted()

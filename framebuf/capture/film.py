@@ -29,6 +29,7 @@ class Film:
     def __init__(self, path: Path, video: Video, stop: threading.Event) -> None:
         self.rate = video.average_rate or video.guessed_rate
         self.clock = None
+        self.largest = 0
         self._path = path
         self._video = video
         self._stop = stop

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from framebuf.capture.headers import frame_bytes
 from framebuf.capture.pace import Pacer
 from framebuf.capture.source import Grab
 from framebuf.errors import SourceError
@@ -25,6 +26,9 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 _LARGEST_FILE = 256 * 2**20
 """Bytes; more is no picture of a camera, and reading it could take all memory."""
 
+_MOST_LOOKED_AT = 1000
+"""Files whose sizes are read ahead: a tenth of a second."""
+
 _START, _SCAN, _END = b"\xff\xd8", 0xDA, b"\xff\xd9"
 
 
@@ -34,6 +38,7 @@ class Pictures:
     def __init__(self, folder: Path, fps: float, stop: threading.Event) -> None:
         self.rate: float | None = fps
         self.clock = None
+        self.largest = 0
         self._folder = folder
         self._step_ns = round(SECOND_NS / fps)
         self._pacer = Pacer(stop)
@@ -50,6 +55,7 @@ class Pictures:
         """
         pictures = cls(folder, fps, stop)
         pictures._list()
+        pictures.largest = max(frame_bytes(file) for file in pictures._files[:_MOST_LOOKED_AT])
         return pictures
 
     def grab(self) -> Grab:

@@ -64,6 +64,10 @@ class Source(Protocol):
     def clock(self) -> StreamClock | None:
         """What stamps its frames, earlier than they arrive; None: they are stamped on arrival."""
 
+    @property
+    def largest(self) -> int:
+        """Bytes of the largest frame, height · width · 3, where they differ; 0: nothing known."""
+
     def grab(self) -> Grab:
         """Block until the next frame has arrived.
 

@@ -36,6 +36,7 @@ class Stream:
         # Not the guessed one: of MJPEG, whose packets carry no times, it is a made-up 25
         self.rate = video.average_rate
         self.clock = StreamClock()
+        self.largest = 0
         self._video = video
         self._stop = stop
         self._packets = video.packets()

@@ -43,6 +43,7 @@ class Device:
     ) -> None:
         """`size`: width, height."""
         self.clock = None
+        self.largest = 0
         rate = capture.get(cv2.CAP_PROP_FPS)
         self.rate = rate if 0 < rate <= _HIGHEST_RATE else None
         self._path = path

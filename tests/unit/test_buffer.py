@@ -316,3 +316,19 @@ def test_a_stamp_stands_in_the_file_before_its_slot_is_whole(directory, monkeypa
         (1, 0, 0), (2, 1, PERIOD), (3, 2, PERIOD + 2001 * MS),
     ]  # fmt: skip
     assert [mark[4] for mark in marks] == [0, 0, 2]
+
+
+def test_with_the_largest_size_told_ahead_no_frame_is_lost_to_a_larger_one():
+    with ring_folder() as directory:
+        hand = Hand(directory)
+        hand.buffer.opened(25.0, largest=40 * 40 * 3)
+        seqs = [hand.frame(at * PERIOD, side, side) for at, side in enumerate((2, 20, 40))]
+        assert all(hand.buffer.lease(seq) for seq in seqs)
+
+
+def test_a_size_told_ahead_that_would_cost_history_is_not_believed():
+    with ring_folder() as directory:
+        hand = Hand(directory)
+        hand.buffer.opened(25.0, largest=60_000 * 60_000 * 3)
+        assert hand.frame(PERIOD) == 0
+        assert hand.buffer.extent.history == 8

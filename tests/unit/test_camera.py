@@ -47,6 +47,7 @@ class FakeSource:
     def __init__(self, *script, rate=None, period_ns=FPS_30, start_ns=10**12):
         self.rate = rate
         self.clock = None
+        self.largest = 0
         self.script = list(script)
         self.period_ns = period_ns
         self.at_ns = start_ns
@@ -97,7 +98,7 @@ class FakeBuffer:
         self.refuses = None
         self.stamps = lambda captured: captured
 
-    def opened(self, rate, lateness_ns=0):
+    def opened(self, rate, lateness_ns=0, largest=0):
         self.said.put(("opened", rate, lateness_ns) if lateness_ns else ("opened", rate))
 
     def arrived(self, captured):

@@ -112,6 +112,21 @@ def test_the_folder_is_listed_again_at_each_repeat_and_not_before(tmp_path, open
     assert names == ["a.png", "c.png", "a.png", "b.png", "c.png"]
 
 
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp"])
+def test_the_largest_picture_is_known_ahead(tmp_path, opened, suffix):
+    save(tmp_path, f"a{suffix}", flat(10))
+    save(tmp_path, f"b{suffix}", flat(20, 80, 120))
+    (tmp_path / "c.jpg").write_bytes(b"")
+    (tmp_path / "d.jpg").write_bytes(encoded(".jpg", flat(10))[:9])
+    (tmp_path / "e.webp").write_bytes(b"no picture")
+    assert opened().largest == 80 * 120 * 3
+
+
+def test_where_no_header_says_a_size_nothing_is_known_ahead(tmp_path, opened):
+    save(tmp_path, "a.webp", flat(10))
+    assert opened().largest == 0
+
+
 def test_a_folder_that_is_emptied_ends_the_source(tmp_path, opened):
     save(tmp_path, "a.png", flat(10))
     source = opened()
