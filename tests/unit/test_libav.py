@@ -336,6 +336,26 @@ def test_a_stream_may_change_its_size_and_break_a_picture(serve, opened):
     assert pixels_of(grabs[4]).mean() == pytest.approx(160, abs=3)
 
 
+def test_encoded_video_may_change_its_size_midway(tmp_path, serve, opened):
+    more = {"codec": "mpeg2video", "pixels": "yuv420p", "rate": 25}
+    paths = [film(tmp_path / f"{h}.ts", [60] * 9, size=(h, 64), **more) for h in (48, 96)]
+    whole = b"".join(Path(path).read_bytes() for path in paths)
+    source = opened(serve(whole, kind="video/mp2t"))
+    sizes, stamps = [], []
+
+    def take():
+        grab = source.grab()
+        assert pixels_of(grab).mean() == pytest.approx(60, abs=6)
+        sizes.append(grab.height)
+        stamps.append(grab.captured.mono_ns)
+        return grab
+
+    with pytest.raises(SourceError, match="ended"):
+        list(iter(take, None))
+    assert list(dict.fromkeys(sizes)) == [48, 96]
+    assert stamps == sorted(stamps), "though the second one's clock began anew"
+
+
 def test_a_stream_that_no_longer_decodes_is_opened_again(serve, opened, monkeypatch):
     """A change of codec shows only so: libav goes on with the decoder that it began with."""
     monkeypatch.setattr(stream, "_BROKEN_NS", 0)
