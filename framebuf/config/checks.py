@@ -54,8 +54,6 @@ def _check_camera(loaded: Loaded, key: str, camera: Camera) -> None:
         raise _later(loaded, f"{key}.models", "a second model in a row")
     if camera.store == "encoded":
         raise _later(loaded, f"{key}.store", 'store = "encoded"')
-    if camera.roi is not None:
-        raise _later(loaded, f"{key}.roi")
     if camera.buffer.is_zero:
         raise loaded.error(f"{key}.buffer", "holds nothing", "give a duration or frames above 0")
     if not camera.memory.bytes:

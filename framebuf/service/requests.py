@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from framebuf import contract
 from framebuf.buffer.window import Window
-from framebuf.errors import ContractError
+from framebuf.errors import ContractError, InferenceError
 from framebuf.models.backlog import Job
 from framebuf.results import Failure, FrameResult
 from framebuf.service.intake import Intake
@@ -207,8 +207,10 @@ class Requests:
                 request.lose(item, feed.buffer.why_gone(one.stamp))
                 continue
             item.lease, item.frame = lease, lease.frame
-            if lease.frame.error is not None:
-                failure = Failure("undecodable", lease.frame.error)
+            try:
+                part = feed.part(lease.frame)
+            except InferenceError as error:
+                failure = Failure(error.code, str(error))
                 request.answer(item, FrameResult(feed.model, error=failure))
                 continue
             jobs.append(
@@ -220,6 +222,7 @@ class Requests:
                     partial(self._answered, feed, request, item),
                     request.order.priority,
                     request.order.deadline_ns,
+                    part,
                 )
             )
         if jobs:

@@ -14,6 +14,7 @@ from framebuf.buffer.extent import ASSUMED_RATE, extent, smallest
 from framebuf.capture import open_source
 from framebuf.capture.source import without_credentials
 from framebuf.errors import ConfigError, ModelError, SourceError
+from framebuf.frames import Part
 from framebuf.models.network import open_network
 from framebuf.service.broker import Broker, Session
 from framebuf.service.health import Counters
@@ -107,6 +108,7 @@ def _try_camera(loaded: Loaded, key: str, camera: Camera, report: Report) -> Non
             f"check that {shown} is there; the daemon starts without it and goes on trying",
         )  # fmt: skip
         return
+    _check_roi(loaded, f"{key}.roi", camera, grab.width, grab.height, report)
     rate = min([r for r in (source.rate, camera.fps) if r], default=None)
     frame_bytes = grab.width * grab.height * 3
     size = extent(camera.buffer, camera.memory, rate or ASSUMED_RATE, frame_bytes)
@@ -130,6 +132,22 @@ def _try_camera(loaded: Loaded, key: str, camera: Camera, report: Report) -> Non
             f"{camera.memory} holds {about['history']} frames of {grab.width}×{grab.height}, "
             f"not {camera.buffer}",
             f'give memory = "{-(-need // 2**20)} MiB", or a shorter buffer, or a lower fps',
+        )  # fmt: skip
+
+
+def _check_roi(
+    loaded: Loaded, key: str, camera: Camera, width: int, height: int, report: Report
+) -> None:
+    """Whether the roi lies in a frame as the camera gives it now."""
+    if camera.roi is None:
+        return
+    roi = Part(*camera.roi)
+    part = roi.within(width, height)
+    if part != roi:
+        outcome = f"it is cut to {part}" if part else "no frame can be answered"
+        _note(
+            loaded, report, key, f"{roi} leaves a frame of {width}×{height}: {outcome}",
+            "give x, y, width, height within the frame",
         )  # fmt: skip
 
 

@@ -35,7 +35,6 @@ REFUSED = {
     "mqtt.response_prefix": '["reply/"]',
     "mqtt.last_image": "true",
     "camera.store": '"encoded"',
-    "camera.roi": "[0, 0, 640, 360]",
     "camera.models": '["person", "person"]',
     "model.decoder": '"yolov8"',
     "model.only": '["person"]',
