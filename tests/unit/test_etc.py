@@ -33,7 +33,6 @@ COMPUTED = ("node.name", "node.ring_dir")
 
 REFUSED = {
     "mqtt.response_prefix": '["reply/"]',
-    "mqtt.last_image": "true",
     "camera.store": '"encoded"',
     "camera.models": '["person", "person"]',
     "model.decoder": '"yolov8"',
