@@ -114,7 +114,7 @@ class Daemon:
         lane.start()
         stack.callback(lane.close)
         feeds = [Feed(camera, buffers[camera.name], lane) for camera in self._config.camera]
-        encoder = Encoder()
+        encoder = Encoder(draws=self._config.mqtt.last_image)
         encoder.start()
         stack.callback(encoder.stop)
         last_images = None

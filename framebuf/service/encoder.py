@@ -62,10 +62,15 @@ class Encoder:
     """Shots that wait, each a frame that cannot be overwritten; one more is refused."""
 
     def __init__(
-        self, every_s: float = 1.0, encode: Callable[[Picture], bytes | None] = jpeg_of
+        self,
+        every_s: float = 1.0,
+        encode: Callable[[Picture], bytes | None] = jpeg_of,
+        *,
+        draws: bool = False,
     ) -> None:
-        """`encode` makes a JPEG of a picture; None where it cannot."""
+        """`encode` makes a JPEG of a picture; None where it cannot. `draws`: `show` is called."""
         self._encode = encode
+        self._draws = draws
         self._every_ns = round(every_s * 1e9)
         self._changed = threading.Condition()
         self._queue: deque[Shot] = deque()
@@ -110,7 +115,7 @@ class Encoder:
             self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        _warm_up()
+        _warm_up(draws=self._draws)
         while (shot := self._next()) is not None:
             if shot.until_ns <= time.monotonic_ns():
                 _give_up(shot)
@@ -143,14 +148,16 @@ class Encoder:
         return f"<Encoder {len(self._queue)}/{self.QUEUE}, {len(self._newest)} newest>"
 
 
-def _warm_up() -> None:
-    """Draw and encode once for nothing.
+def _warm_up(*, draws: bool) -> None:
+    """Encode once for nothing, and draw where that will be asked for.
 
-    OpenCV's first picture takes 40 ms, and beside a busy model so much longer that the first
-    result went out without its own.
+    OpenCV's first picture takes 15 ms and its first text 25 ms, and beside a busy model so much
+    longer that the first result went out without its picture. Its fonts take 6 MB.
     """
-    found = Findings(classes=(Classification("0", 0, 0.0),))
-    jpeg_of(drawing.shown(np.zeros((8, 8, 3), np.uint8), found))
+    picture = np.zeros((8, 8, 3), np.uint8)
+    if draws:
+        picture = drawing.shown(picture, Findings(classes=(Classification("0", 0, 0.0),)))
+    jpeg_of(picture)
 
 
 def _give_up(shot: Shot) -> None:
