@@ -26,6 +26,31 @@ class Origin:
 LIVE = Origin()
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A rectangle of a frame, in its pixels; it has an inside."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+    def within(self, width: int, height: int) -> Part | None:
+        """What of it lies in a frame of this size; None: nothing."""
+        left, right = max(self.x, 0), min(self.x + self.width, width)
+        top, bottom = max(self.y, 0), min(self.y + self.height, height)
+        if left >= right or top >= bottom:
+            return None
+        return Part(left, top, right - left, bottom - top)
+
+    def of(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """This part of a frame's pixels, as a view. It must lie within them."""
+        return pixels[self.y : self.y + self.height, self.x : self.x + self.width]
+
+    def __str__(self) -> str:
+        return f"{self.width}×{self.height} at {self.x},{self.y}"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """One picture of a camera. Threads may share it while its lease is held."""

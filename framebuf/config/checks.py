@@ -33,8 +33,6 @@ def check(loaded: Loaded) -> None:
         _check_model(loaded, f"model[{at}]", model)
     if config.mqtt.response_prefix:
         raise _later(loaded, "mqtt.response_prefix")
-    if config.mqtt.last_image:
-        raise _later(loaded, "mqtt.last_image")
     if config.mqtt.password_file is not None and config.mqtt.username is None:
         raise loaded.error("mqtt.password_file", "has no username", "add username = …")
     if (config.mqtt.cert_file is None) != (config.mqtt.key_file is None):
@@ -54,8 +52,6 @@ def _check_camera(loaded: Loaded, key: str, camera: Camera) -> None:
         raise _later(loaded, f"{key}.models", "a second model in a row")
     if camera.store == "encoded":
         raise _later(loaded, f"{key}.store", 'store = "encoded"')
-    if camera.roi is not None:
-        raise _later(loaded, f"{key}.roi")
     if camera.buffer.is_zero:
         raise loaded.error(f"{key}.buffer", "holds nothing", "give a duration or frames above 0")
     if not camera.memory.bytes:

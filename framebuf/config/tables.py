@@ -26,6 +26,7 @@ _LEVEL = r"[^+#/\x00-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff]+"
 
 Name = Annotated[str, _text("[A-Za-z0-9._-]{1,64}")]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
+NotNegative = Annotated[int, msgspec.Meta(ge=0)]
 BatchSize = Annotated[int, msgspec.Meta(ge=1, le=1024)]
 Fraction = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
@@ -86,7 +87,8 @@ class Camera(Table, frozen=True, kw_only=True):
     buffer: Span = _default(Span(ns=10 * 10**9))
     memory: Size = _default(Size(512 * 2**20))
     store: Literal["raw", "encoded"] = "raw"
-    roi: tuple[int, int, int, int] | None = None
+    roi: tuple[NotNegative, NotNegative, Positive, Positive] | None = None
+    """x, y, width, height."""
     models: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     stale_after: Duration | None = None
     """None: 2 s, or three frames where `fps` makes them longer."""

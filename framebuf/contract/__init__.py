@@ -13,6 +13,7 @@ from framebuf.contract.messages import (
     Done,
     DoneTimings,
     FramePlace,
+    Image,
     Info,
     ModelInfo,
     Outcome,
@@ -25,6 +26,7 @@ from framebuf.contract.messages import (
 )
 from framebuf.contract.triggers import (
     MAX_AHEAD_NS,
+    Images,
     NodeTrigger,
     Trigger,
     decode_node_trigger,
@@ -42,6 +44,8 @@ __all__ = [
     "Done",
     "DoneTimings",
     "FramePlace",
+    "Image",
+    "Images",
     "Info",
     "ModelInfo",
     "NodeTrigger",

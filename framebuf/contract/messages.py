@@ -50,6 +50,9 @@ class FramePlace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     file: str | None = None
 
 
+Image = Literal["sent", "dropped"]
+
+
 class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`C/result`, out: one frame's answer. Findings of one kind, or an error."""
 
@@ -61,6 +64,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     model: str
     batch: BatchPlace | None = None
     ms: Timings
+    image: Image | None = None
+    """What became of the picture that was asked for; `sent` went out before this."""
     detections: tuple[Detection, ...] | None = None
     classes: tuple[Classification, ...] | None = None
     embedding: Embedding | None = None
@@ -75,6 +80,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         camera: str,
         frame: FramePlace,
         result: FrameResult,
+        image: Image | None = None,
     ) -> Result:
         found = msgspec.structs.asdict(result.findings) if result.findings else {}
         return cls(
@@ -85,6 +91,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             model=result.model,
             batch=result.batch,
             ms=result.ms,
+            image=image,
             error=result.error,
             **found,
         )

@@ -20,6 +20,9 @@ MAX_DEADLINE_NS = 24 * 3600 * 10**9
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 
+Images = Literal["none", "detections", "all"]
+
+
 class _TriggerFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     id: str | None = None
     at: str | None = None
@@ -30,7 +33,7 @@ class _TriggerFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     mode: Literal["drain", "window"] | None = None
     deadline: Duration | None = None
     priority: Annotated[int, msgspec.Meta(ge=-1000, le=1000)] = 0
-    images: Literal["none", "detections", "all"] = "none"
+    images: Images = "none"
     meta: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -126,8 +129,6 @@ def _decode_trigger(payload: bytes, decoder: msgspec.json.Decoder[_T]) -> _T:
             raise ContractError("bad_at", str(error), trigger.id) from error
     if trigger.deadline is not None and not 0 < trigger.deadline.ns <= MAX_DEADLINE_NS:
         raise ContractError("bad_payload", "deadline: above 0, at most 24h", trigger.id)
-    if trigger.images != "none":
-        raise ContractError("bad_payload", "images are not in this version", trigger.id)
     _check_meta(trigger)
     return trigger
 

@@ -6,17 +6,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
+import msgspec
 import numpy as np
 
 from framebuf.capture.libav import Video, decoded
 from framebuf.capture.source import now
-from framebuf.demo import drawing
+from framebuf.demo.sheet import sheet
 from framebuf.errors import FramebufError, SourceError
+from framebuf.results import Detection
+from framebuf.service import drawing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from framebuf.demo.drawing import Picture
+    from framebuf.service.drawing import Picture
 
 SHEET = "contact-sheet.jpg"
 _QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 92]
@@ -51,12 +54,12 @@ class Album:
             picture = originals.get(result["index"])
             if picture is None:
                 continue
-            detections = result.get("detections", [])
+            detections = msgspec.convert(result.get("detections", ()), tuple[Detection, ...])
             path = self._folder / f"{result['index']}-{Path(title(result)).stem}.jpg"
             pictures.append((path, drawing.annotated(picture, detections)))
             tiles.append((picture, detections, title(result), summary(result)))
         if tiles:
-            pictures.append((self._folder / SHEET, drawing.sheet(tiles)))
+            pictures.append((self._folder / SHEET, sheet(tiles)))
         self._replace(pictures)
         return self._written
 

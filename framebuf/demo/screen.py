@@ -9,9 +9,10 @@ from rich.console import Console
 from rich.text import Text
 
 from framebuf.capture.source import without_credentials
-from framebuf.demo import drawing, scene
+from framebuf.demo import scene
 from framebuf.demo.album import title
 from framebuf.demo.broker import HOST
+from framebuf.service import drawing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,7 +11,7 @@ from framebuf.units import SECOND_NS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from framebuf.frames import Frame
+    from framebuf.frames import Frame, Part
     from framebuf.results import FrameResult
 
 
@@ -31,6 +31,8 @@ class Job:
     priority: int = 0
     deadline_ns: int = 2**63
     """Monotonic."""
+    part: Part | None = None
+    """What of the frame the model sees, within it; None: all."""
 
 
 @dataclass(slots=True)

@@ -90,8 +90,10 @@ class Batch:
                 tensor[slot] = 0
         return tensor
 
-    def add(self, pixels: NDArray[np.uint8]) -> int:
+    def add(self, pixels: NDArray[np.uint8], corner: tuple[int, int] = (0, 0)) -> int:
         """Write a frame, (height, width, 3) uint8 BGR, into the lowest empty slot; returns that.
+
+        `corner` is where the pixels begin, left and top, where they are a part of a frame.
 
         Raises:
             IndexError: the batch is full.
@@ -100,11 +102,13 @@ class Batch:
         if None not in self._placements:
             raise IndexError(f"the batch is full: {self.size} of {self.size} slots hold frames")
         slot = self._placements.index(None)
-        self.add_at(slot, pixels)
+        self.add_at(slot, pixels, corner)
         return slot
 
-    def add_at(self, index: int, pixels: NDArray[np.uint8]) -> None:
-        """Write a frame into one slot, over the frame that may be there.
+    def add_at(
+        self, index: int, pixels: NDArray[np.uint8], corner: tuple[int, int] = (0, 0)
+    ) -> None:
+        """Write a frame into one slot, over the frame that may be there. `corner` as in `add`.
 
         Raises:
             IndexError: there is no such slot.
@@ -114,7 +118,8 @@ class Batch:
         self._claim()
         self._outputs = None
         self._placements[index] = None
-        self._placements[index] = self._preparer.write(pixels, row)
+        placement = self._preparer.write(pixels, row)
+        self._placements[index] = placement.shifted(*corner) if any(corner) else placement
 
     def clear(self) -> None:
         """Forget all frames and outputs."""

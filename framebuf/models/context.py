@@ -123,7 +123,11 @@ class Context:
             batch = memory.sized(size)
             batch.clear()
             for job in jobs:
-                batch.add(job.frame.pixels)
+                pixels, part = job.frame.pixels, job.part
+                if part is None:
+                    batch.add(pixels)
+                else:
+                    batch.add(part.of(pixels), (part.x, part.y))
                 job.prepared()
             self._ready.put(_Filled(memory, batch, jobs, taken, time.monotonic_ns()))
 

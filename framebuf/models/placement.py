@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -18,9 +18,13 @@ CROP = 224 / 256
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where a frame lies in the tensor: frame pixel = tensor pixel · scale + offset."""
+    """Where a frame lies in the tensor: frame pixel = tensor pixel · scale + offset.
+
+    Of a part of a frame, its size and place: boxes stay in that part, in pixels of the frame.
+    """
 
     frame_width: int
+    """Of the frame, or of the part of it that the model sees."""
     frame_height: int
     scale_x: float
     """Frame pixels in one pixel of the tensor."""
@@ -28,13 +32,27 @@ class Placement:
     offset_x: float
     """Frame pixels; below zero where a border is left of the frame."""
     offset_y: float
+    left: int = 0
+    """Frame pixels: where the part begins."""
+    top: int = 0
+
+    def shifted(self, x: int, y: int) -> Placement:
+        """The same for a part of a frame whose upper left corner is `x`, `y`."""
+        return replace(
+            self,
+            offset_x=self.offset_x + x,
+            offset_y=self.offset_y + y,
+            left=self.left + x,
+            top=self.top + y,
+        )
 
     def boxes_to_frame(self, xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(n, 4) float32 corners in tensor pixels to the same in frame pixels, clipped to it."""
+        """(n, 4) float32 corners in tensor pixels to frame pixels, clipped to what is seen."""
         scale = np.array([self.scale_x, self.scale_y] * 2, np.float32)
         offset = np.array([self.offset_x, self.offset_y] * 2, np.float32)
-        frame = np.array([self.frame_width, self.frame_height] * 2, np.float32)
-        boxes: NDArray[np.float32] = np.clip(xyxy * scale + offset, np.float32(0), frame)
+        start = np.array([self.left, self.top] * 2, np.float32)
+        end = start + np.array([self.frame_width, self.frame_height] * 2, np.float32)
+        boxes: NDArray[np.float32] = np.clip(xyxy * scale + offset, start, end)
         return boxes
 
 

@@ -22,8 +22,10 @@ from framebuf.errors import ConfigError, ModelError
 from framebuf.models.lane import Lane
 from framebuf.models.network import open_network
 from framebuf.service.broker import Broker, Session
+from framebuf.service.encoder import Encoder
 from framebuf.service.feed import Feed
 from framebuf.service.health import Counters
+from framebuf.service.last_image import LastImages
 from framebuf.service.outbox import Outgoing
 from framebuf.service.requests import Requests
 from framebuf.service.state import State
@@ -114,11 +116,29 @@ class Daemon:
         lane.start()
         stack.callback(lane.close)
         feeds = [Feed(camera, buffers[camera.name], lane) for camera in self._config.camera]
+        encoder = Encoder(draws=self._config.mqtt.last_image)
+        encoder.start()
+        stack.callback(encoder.stop)
+        last_images = None
+        if self._config.mqtt.last_image:
+            last_images = LastImages(self._topics, encoder, self.counters)
         state = State(
-            self._config, self._topics, self._boot_id, buffers, cameras, networks, self.counters
+            self._config,
+            self._topics,
+            self._boot_id,
+            buffers,
+            cameras,
+            networks,
+            self.counters,
+            last_images,
         )
         broker = self._broker(requests, state)
-        requests.append(Requests(node, self._topics, feeds, broker, self.counters, self._boot_id))
+        requests.append(
+            Requests(
+                node, self._topics, feeds, broker, self.counters, self._boot_id, encoder,
+                last_images,
+            )
+        )  # fmt: skip
         requests[0].start()
         broker.start()
         stack.callback(broker.stop, state.farewell())
@@ -133,11 +153,14 @@ class Daemon:
         self._notifier.tell(STOPPING="1")
 
     def _tick(self, broker: Broker, requests: Requests, lane: Lane, state: State) -> None:
-        """Until `stop`: availability, stats, the service manager."""
+        """Until `stop`: availability, pictures, stats, the service manager."""
         stats_due = time.monotonic() + state.STATS_S
         while not self._stopping.wait(TICK_S):
             for message in state.changes():
                 broker.publish(message)
+            if broker.connected.is_set():  # else the greeting tells, and only the newest
+                for message in state.pictures():
+                    broker.publish(message)
             if time.monotonic() >= stats_due:
                 stats_due += state.STATS_S
                 broker.publish(state.stats(requests.open_count()))

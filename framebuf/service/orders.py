@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from framebuf.buffer.buffer import Buffer
     from framebuf.buffer.extent import Extent
     from framebuf.config import Camera
-    from framebuf.contract import Trigger
+    from framebuf.contract import Images, Trigger
     from framebuf.units import Span
 
 
@@ -36,6 +36,8 @@ class Order:
     """Monotonic."""
     priority: int
     meta: msgspec.Raw | msgspec.UnsetType
+    images: Images = "none"
+    """Of which frames a picture goes out."""
 
     @property
     def turn(self) -> str:
@@ -80,6 +82,7 @@ def read_order(
         deadline_ns=received.mono_ns + deadline.ns,
         priority=trigger.priority,
         meta=trigger.meta,
+        images=trigger.images,
     )
 
 

@@ -51,8 +51,13 @@ class Replies:
         if known.done is not None:
             self._broker.answer_stranger(self._of(camera, "done", known.done))
 
-    def result(self, camera: str, item: Item) -> None:
-        """The frame is released once the broker has its result."""
+    def result(self, order: Order, item: Item) -> None:
+        """Its picture first. The frame is released once the broker has its result."""
+        camera = order.camera
+        if item.jpeg:
+            leaf = f"image/{order.id}/{item.asked.index}"
+            self._broker.publish(Outgoing(self._topics.of_camera(camera, leaf), item.jpeg, qos=0))
+            item.jpeg = b""  # the request may stay open for long
         self._counters.add("results")
         self._broker.publish(self._of(camera, "result", item.payload, item.release))
 

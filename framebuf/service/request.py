@@ -10,6 +10,7 @@ from framebuf.contract import (
     Done,
     DoneTimings,
     FramePlace,
+    Image,
     Outcome,
     Reason,
     Result,
@@ -19,10 +20,13 @@ from framebuf.contract import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from framebuf.buffer.ring import Lease
     from framebuf.buffer.window import Asked, Window
     from framebuf.frames import Frame
     from framebuf.results import FrameResult
+    from framebuf.service.images import Wait
     from framebuf.service.orders import Order
 
 
@@ -37,10 +41,23 @@ class Item:
     payload: bytes = b""
     """Its result, until that goes out; empty for ever where it is missing."""
     settled: bool = False
+    picture: Lease | None = None
+    """Strong until it is known that no picture is wanted; the encoder's from then on."""
+    wait: Wait | None = None
+    """The picture that its result waits for, or waited for."""
+    jpeg: bytes = b""
+    """That picture, until it goes out."""
+    confirmed: Callable[[], None] | None = None
+    """Called on release."""
 
     def release(self) -> None:
-        if self.lease is not None:
-            self.lease.release()
+        """The broker has its result, or it will have none. On any thread."""
+        for lease in (self.lease, self.picture):
+            if lease is not None:
+                lease.release()
+        if self.confirmed is not None:
+            self.confirmed()
+            self.confirmed = None
 
 
 class Request:
@@ -68,7 +85,7 @@ class Request:
         self.unsettled += 1
         return item
 
-    def answer(self, item: Item, result: FrameResult) -> None:
+    def answer(self, item: Item, result: FrameResult, image: Image | None = None) -> None:
         """The frame has its result; it goes out when all before it have gone."""
         self._settle(item)
         if item.frame is None:
@@ -79,6 +96,7 @@ class Request:
             self.order.camera,
             _place(item.frame, self.order.moment.mono_ns),
             result,
+            image,
         )
         item.payload = encode(message)
         self.failed += result.error is not None

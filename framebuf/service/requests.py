@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from framebuf import contract
 from framebuf.buffer.window import Window
-from framebuf.errors import ContractError
+from framebuf.errors import ContractError, InferenceError
 from framebuf.models.backlog import Job
 from framebuf.results import Failure, FrameResult
+from framebuf.service.images import Images
 from framebuf.service.intake import Intake
 from framebuf.service.known import KnownIds
 from framebuf.service.replies import Replies
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
     from framebuf.config import Node
     from framebuf.contract import Reason, Topics
     from framebuf.service.broker import Broker, Message
+    from framebuf.service.encoder import Encoder
     from framebuf.service.feed import Feed
     from framebuf.service.health import Counters
+    from framebuf.service.last_image import LastImages
     from framebuf.service.orders import Order
 
 POLL_NS = 10 * 10**6
@@ -50,6 +53,8 @@ class Requests:
         broker: Broker,
         counters: Counters,
         boot_id: str,
+        encoder: Encoder,
+        last_images: LastImages | None = None,
     ) -> None:
         self._node = node
         self._feeds = {feed.camera.name: feed for feed in feeds}
@@ -62,6 +67,8 @@ class Requests:
             topics, self._feeds, self._known, self._replies, counters, self._accept
         )
         self._events: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._images = Images(encoder, broker.connected, counters, self._events.put)
+        self._last_images = last_images
         self._unacknowledged = 0  # done documents that the broker has not confirmed
         self._closing_ns: int | None = None
         self._thread = threading.Thread(target=self._run, name="requests", daemon=True)
@@ -106,6 +113,7 @@ class Requests:
                 pass
             self.beat_ns = time.monotonic_ns()
             if self.beat_ns >= due:
+                self._images.look(self.beat_ns)
                 for feed in self._feeds.values():
                     self._look(feed)
 
@@ -115,7 +123,7 @@ class Requests:
     def _due_ns(self) -> int:
         """When the next deadline comes, or the next window ends, that no event tells."""
         now = time.monotonic_ns()
-        due = now + 10**9
+        due = min(now + 10**9, self._images.due_ns())
         for feed in self._feeds.values():
             for request in feed.open:
                 due = min(due, request.order.deadline_ns)
@@ -207,9 +215,12 @@ class Requests:
                 request.lose(item, feed.buffer.why_gone(one.stamp))
                 continue
             item.lease, item.frame = lease, lease.frame
-            if lease.frame.error is not None:
-                failure = Failure("undecodable", lease.frame.error)
-                request.answer(item, FrameResult(feed.model, error=failure))
+            self._images.hold(feed, request.order, item)
+            try:
+                part = feed.part(lease.frame)
+            except InferenceError as error:
+                failure = Failure(error.code, str(error))
+                self._conclude(feed, request, item, FrameResult(feed.model, error=failure))
                 continue
             jobs.append(
                 Job(
@@ -220,12 +231,13 @@ class Requests:
                     partial(self._answered, feed, request, item),
                     request.order.priority,
                     request.order.deadline_ns,
+                    part,
                 )
             )
         if jobs:
             feed.lane.submit(feed.model, jobs)
         if len(jobs) < len(asked):
-            self._flush(feed, request)
+            self._flush(request)
 
     # answers ------------------------------------------------------------------------------
 
@@ -237,21 +249,42 @@ class Requests:
         if item.settled:
             self._counters.add("answers_late")
             return
-        request.answer(item, result)
-        self._flush(feed, request)
+        if self._last_images is not None and item.frame is not None:
+            self._last_images.answered(feed, item.frame, result)
+        self._conclude(feed, request, item, result)
+        self._flush(request)
         self._advance(feed, request)
 
-    def _flush(self, feed: Feed, request: Request) -> None:
+    def _conclude(self, feed: Feed, request: Request, item: Item, result: FrameResult) -> None:
+        """The frame is answered, but for the picture that its result may have to wait for."""
+        ready = partial(self._pictured, feed, request, item, result)
+        image = self._images.begin(request.order, item, result, ready)
+        if image != "waits":
+            request.answer(item, result, image)
+
+    def _pictured(
+        self, feed: Feed, request: Request, item: Item, result: FrameResult, jpeg: bytes
+    ) -> None:
+        """The picture is there, or given up."""
+        item.jpeg = jpeg
+        request.answer(item, result, "sent" if jpeg else "dropped")
+        self._flush(request)
+        self._advance(feed, request)
+
+    def _flush(self, request: Request) -> None:
         for item in request.flush():
-            self._replies.result(feed.camera.name, item)
+            self._replies.result(request.order, item)
 
     def _expire(self, feed: Feed, request: Request, reason: Reason) -> None:
         """Its time is up: what has no answer is missing, and a late answer is discarded."""
+        request.ended = True  # first, for a picture that is given up looks at its request again
         feed.lane.withdraw(feed.model, request.order.turn)
         for item in request.items:
+            if item.wait is not None:
+                self._images.give_up(item.wait)
             if not item.settled:
                 request.lose(item, reason)
-        self._flush(feed, request)
+        self._flush(request)
         self._end(feed, request)
 
     def _end(self, feed: Feed, request: Request) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from framebuf.models.network import Network
     from framebuf.service.broker import Broker
     from framebuf.service.health import Counters
+    from framebuf.service.last_image import LastImages
 
 
 class State:
@@ -40,6 +41,7 @@ class State:
         cameras: Mapping[str, Camera],
         networks: Sequence[Network],
         counters: Counters,
+        last_images: LastImages | None = None,
     ) -> None:
         self._config = config
         self._topics = topics
@@ -48,6 +50,7 @@ class State:
         self._cameras = cameras
         self._networks = networks
         self._counters = counters
+        self._last_images = last_images
         self._started = time.monotonic()
         self._online = dict.fromkeys(buffers, False)
         self._told: object = None
@@ -55,7 +58,9 @@ class State:
     def greeting(self) -> list[Outgoing]:
         """What goes out first on each connection, retained."""
         status = Outgoing(self._topics.of_node("status"), b"online", retain=True)
-        return [status, self._info(), *(self._availability(name) for name in self._buffers)]
+        pictures = self._last_images.greeting() if self._last_images else []
+        availability = (self._availability(name) for name in self._buffers)
+        return [status, self._info(), *availability, *pictures]
 
     def farewell(self) -> list[Outgoing]:
         """What goes out last."""
@@ -83,6 +88,10 @@ class State:
             self._told = facts
             out.append(self._info())
         return out
+
+    def pictures(self) -> list[Outgoing]:
+        """The newest annotated pictures, where they have changed since the last call."""
+        return self._last_images.changes() if self._last_images else []
 
     def stats(self, requests_open: int) -> Outgoing:
         now = time.monotonic_ns()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from framebuf.buffer.extent import ASSUMED_RATE, extent, smallest
 from framebuf.capture.source import without_credentials
 from framebuf.errors import InferenceError, ModelError, SourceError
+from framebuf.frames import Part
 from framebuf.service.drain import Drain
 from framebuf.service.report import Desk, Report
 from framebuf.service.surroundings import try_broker, try_clock, try_ring_dir
@@ -139,6 +140,16 @@ class _Trials:
                 key, f"tells no rate; {measured:g} frames a second come, and the buffer is made "
                 f"for {ASSUMED_RATE:g}", f"give fps = {measured:.0f}",
             )  # fmt: skip
+        if camera.roi is not None:
+            roi = Part(*camera.roi)
+            part = roi.within(seen.width, seen.height)
+            outcome = f"it is cut to {part}" if part else "no frame can be answered"
+            if part != roi:
+                self._desk.fail(
+                    f"{key}.roi",
+                    f"{roi} leaves a frame of {seen.width}×{seen.height}: {outcome}",
+                    "give x, y, width, height within the frame",
+                )
         if seen.undecodable:
             self._desk.note(
                 key, f"{seen.undecodable} frames could not be decoded", "mend cable or network"

@@ -6,20 +6,25 @@ from pathlib import Path
 
 import av
 import cv2
+import msgspec
 import numpy as np
 import pytest
 
-from framebuf.demo import drawing
 from framebuf.demo.album import SHEET, Album
+from framebuf.demo.sheet import sheet
 from framebuf.errors import FramebufError
+from framebuf.results import Detection
+from framebuf.service import drawing
 
 
 def found(box, label="cat", class_id=15, score=0.57):
-    return {"label": label, "class_id": class_id, "score": score, "box": list(box)}
+    return Detection(label, class_id, score, box)
 
 
 def result(index, *detections, **frame):
-    return {"index": index, "frame": frame, "detections": list(detections)}
+    return {
+        "index": index, "frame": frame, "detections": [msgspec.to_builtins(d) for d in detections]
+    }  # fmt: skip
 
 
 def grey(value=114, height=480, width=640):
@@ -82,7 +87,7 @@ def test_the_sheet_holds_pictures_of_any_shape(count):
         (grey(200, *shapes[i % 4]), [found((0, 0, 1, 1))], f"{i}.jpg", "cat 0.57, " * 20)
         for i in range(count)
     ]
-    page = drawing.sheet(tiles)
+    page = sheet(tiles)
     height, width = page.shape[:2]
     assert width < 1500
     assert height == (-(-count // 3)) * 380 + 16

@@ -119,6 +119,13 @@ def test_the_contracts_trigger_means_what_it_says():
     validate((json.loads(TRIGGER), "Trigger"))
 
 
+@pytest.mark.parametrize("images", ["none", "detections", "all"])
+def test_a_trigger_may_ask_for_pictures(images):
+    assert contract.decode_trigger(b'{"images":"%s"}' % images.encode()).images == images
+    node = b'{"cameras":["gate"],"images":"%s"}' % images.encode()
+    assert contract.for_camera(contract.decode_node_trigger(node)).images == images
+
+
 @pytest.mark.parametrize("payload", [b"", b"{}", b" {}\n", b'{"id":null,"at":null,"before":null}'])
 def test_a_trigger_that_says_nothing_leaves_everything_to_the_defaults(payload):
     trigger = contract.decode_trigger(payload)
@@ -196,7 +203,7 @@ HOSTILE = [
     (b'{"id":"x","before":"unknown field"}', "bad_payload", "x"),
     (b'{"id":"x","mode":"both"}', "bad_payload", "x"),
     (b'{"id":"x","mode":"Object contains unknown field"}', "bad_payload", "x"),
-    (b'{"id":"x","images":"all"}', "bad_payload", "x"),
+    (b'{"id":"x","images":"some"}', "bad_payload", "x"),
     (b'{"id":"x","at":5}', "bad_payload", "x"),
     # the same field twice: which one was meant?
     (b'{"id":"x","id":"y"}', "bad_payload", None),

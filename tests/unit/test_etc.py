@@ -33,9 +33,7 @@ COMPUTED = ("node.name", "node.ring_dir")
 
 REFUSED = {
     "mqtt.response_prefix": '["reply/"]',
-    "mqtt.last_image": "true",
     "camera.store": '"encoded"',
-    "camera.roi": "[0, 0, 640, 360]",
     "camera.models": '["person", "person"]',
     "model.decoder": '"yolov8"',
     "model.only": '["person"]',

@@ -7,13 +7,14 @@ import random
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from queue import Empty, SimpleQueue
 
 import numpy as np
 import pytest
 
 from framebuf.errors import InferenceError
-from framebuf.frames import Frame
+from framebuf.frames import Frame, Part
 from framebuf.models.backlog import Job
 from framebuf.models.context import Context
 from framebuf.models.lane import Lane
@@ -204,6 +205,18 @@ def test_each_answer_belongs_to_its_frame_though_runtimes_differ_in_speed(bench)
     late = bench.wait(8)
     assert set(held) <= set(late)
     assert_each_saw_its_own(answers | late)
+
+
+def test_of_a_frame_with_a_part_the_network_sees_that_part_and_nothing_else(bench):
+    lane = bench.lane(bench.context(Device(), 4))
+    jobs = []
+    for number in range(1, 5):
+        job = bench.job(number)
+        wide = np.zeros((9, 11, 3), np.uint8)
+        wide[3:7, 5:9] = picture(number)
+        jobs.append(replace(job, frame=replace(job.frame, pixels=wide), part=Part(5, 3, 4, 4)))
+    lane.submit("m", jobs)
+    assert_each_saw_its_own(bench.wait(4))
 
 
 def test_unfilled_slots_are_zero_and_never_answered(bench):

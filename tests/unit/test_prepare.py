@@ -5,11 +5,13 @@ import tracemalloc
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from framebuf.config import Model
 from framebuf.errors import ModelError
+from framebuf.frames import Part
+from framebuf.models.batch import Batch
 from framebuf.models.placement import fit
 from framebuf.models.prepare import Preparer, open_preparer
 from framebuf.models.tensor import TensorSpec
@@ -286,3 +288,82 @@ def test_an_input_that_is_no_picture_is_refused():
 def test_the_resize_follows_the_task_unless_it_is_configured(task, resize):
     assert open_preparer(model(task=task, decoder="nanodet"), spec()).resize == resize
     assert open_preparer(model(task=task, resize="stretch"), spec()).resize == "stretch"
+
+
+# a part of a frame ---------------------------------------------------------------------------
+
+
+@st.composite
+def parts(draw):
+    """A frame's size, and a part that lies in it."""
+    frame = draw(sizes)
+    x, y = (draw(st.integers(0, side - 1)) for side in frame)
+    part = Part(x, y, draw(st.integers(1, frame[0] - x)), draw(st.integers(1, frame[1] - y)))
+    return frame, part
+
+
+@given(placed=parts(), tensor=sizes, resize=resizes, data=st.data())
+def test_a_box_seen_in_a_part_lies_where_it_is_in_the_full_frame(placed, tensor, resize, data):
+    _, part = placed
+    alone = fit(resize, (part.width, part.height), tensor).placement
+    corner = st.tuples(st.floats(-1e4, 1e4, width=32), st.floats(-1e4, 1e4, width=32))
+    boxes = np.array([[*data.draw(corner), *data.draw(corner)]], np.float32)
+    wanted = alone.boxes_to_frame(boxes).astype(np.float64) + [part.x, part.y] * 2
+    shifted = alone.shifted(part.x, part.y).boxes_to_frame(boxes)
+    reach = max(abs(alone.offset_x), abs(alone.offset_y))  # float32: offset and pixel may cancel
+    np.testing.assert_allclose(shifted, wanted, atol=0.05 + 3e-7 * reach)
+    assert (shifted >= [part.x, part.y] * 2).all()
+    assert (shifted <= [part.x + part.width, part.y + part.height] * 2).all()
+
+
+@given(st.tuples(*[st.integers(-50, 50)] * 2), sizes, sizes)
+@example((-4, 0), (4, 4), (9, 9))
+@example((0, 9), (4, 4), (9, 9))
+def test_a_part_within_a_frame_holds_the_pixels_that_both_have(corner, size, frame):
+    roi = Part(*corner, *size)
+    part = roi.within(*frame)
+    across = set(range(corner[0], corner[0] + size[0])) & set(range(frame[0]))
+    down = set(range(corner[1], corner[1] + size[1])) & set(range(frame[1]))
+    if part is None:
+        assert not across or not down
+        return
+    assert min(part.width, part.height) > 0
+    assert set(range(part.x, part.x + part.width)) == across
+    assert set(range(part.y, part.y + part.height)) == down
+
+
+def test_a_part_is_written_from_the_frames_own_pixels_and_nothing_else():
+    frame, part = picture(200, 300), Part(40, 30, 120, 90)
+    slots = np.zeros((2, 64, 96, 3), np.uint8)
+    batch = Batch(spec(), 2, Preparer(spec()), slots)
+    view = part.of(frame)
+    assert np.shares_memory(view, frame)
+    batch.add(view, (part.x, part.y))
+    np.testing.assert_array_equal(slots[0], letterboxed(frame[30:120, 40:160].copy(), 64, 96))
+    (place,) = batch.placements
+    seen = place.boxes_to_frame(np.array([[-99, -99, 999, 999]], np.float32))
+    assert seen[0].tolist() == [40, 30, 160, 120]
+
+
+def test_a_part_in_a_slot_leaves_the_next_frame_where_it_is():
+    batch = Batch(spec(), 1, Preparer(spec()))
+    everything = np.array([[-999, -999, 9999, 9999]], np.float32)
+    for corner in ((7, 9), (0, 0), (0, 3)):  # frames of one size, as the preparer remembers it
+        batch.clear()
+        batch.add(picture(), corner)
+        x, y = corner
+        (place,) = batch.placements
+        assert place.boxes_to_frame(everything)[0].tolist() == [x, y, x + 120, y + 90]
+
+
+def test_writing_a_part_allocates_no_picture():
+    slot, preparer, frame = np.zeros((64, 96, 3), np.uint8), Preparer(spec()), picture(400, 600)
+    part = Part(100, 50, 300, 200)
+    preparer.write(part.of(frame), slot)
+    tracemalloc.start()
+    try:
+        preparer.write(part.of(frame), slot)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 64 * 96
