@@ -45,7 +45,11 @@ class RingDirectory:
         except BaseException:
             os.close(descriptor)
             raise
-        return cls(path, descriptor, lock)
+        directory = cls(path, descriptor, lock)
+        for ring in path.glob("*.ring"):  # of a daemon that died; recovering them comes later
+            if not ring.is_dir():
+                directory.remove(ring.name)
+        return directory
 
     def create(self, name: str) -> int:
         """A new, empty file (0600) in place of any old one; returns its descriptor.

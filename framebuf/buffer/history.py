@@ -72,11 +72,14 @@ class History:
 
     def typical_period_ns(self) -> int | None:
         """From frame to frame: told by the source, else the median of the last ones."""
-        if self.period_ns:
-            return self.period_ns
         last = self._stamps[-32:]
         steps = [b.mono_ns - a.mono_ns for a, b in pairwise(last)]
-        return round(statistics.median(steps)) if steps else None
+        measured = round(statistics.median(steps)) if steps else None
+        if not self.period_ns:
+            return measured
+        # `fps` may ask for more than the source gives
+        slower = measured is not None and len(steps) >= 8 and 2 * measured > 3 * self.period_ns
+        return measured if slower else self.period_ns
 
     def lost_in_gaps(self, from_ns: int, to_ns: int, *, open_gap: bool) -> int:
         """Frames that the camera would have given in [from, to], had it not been away.

@@ -24,6 +24,8 @@ class WindowSpec:
     after: Span
     stride: int = 1
     max_frames: int = 2**31
+    give_up_ns: int = 2**63
+    """Monotonic; no frame is waited for beyond."""
 
     @property
     def is_moment(self) -> bool:
@@ -150,6 +152,12 @@ class Window:
             missing += self.spec.after.frames // stride - self._after // stride
         return self._within_maximum(missing)
 
+    def cut_off(self, buffer: Buffer, now_ns: int) -> int:
+        """Frames of a timed end that is still to come, by the camera's rate."""
+        if self.spec.after.frames or self.closed(buffer, now_ns):
+            return 0
+        return self._within_maximum(self._to_come(buffer, now_ns))
+
     def lost_in_gaps(self, buffer: Buffer, now_ns: int) -> int:
         """Frames of a timed side that the camera was away for; an estimate by its rate."""
         spec = self.spec
@@ -217,9 +225,12 @@ class Window:
     def _to_come(self, buffer: Buffer, now_ns: int) -> int:
         """How many frames will still join, by count or by the camera's rate."""
         stride = self.spec.stride
-        if self.spec.after.frames:
-            return self.spec.after.frames // stride - self._after // stride
         newest, period = buffer.newest(), buffer.period_ns()
+        if self.spec.after.frames:
+            coming = self.spec.after.frames - self._after
+            if period:
+                coming = min(coming, max(0, self.spec.give_up_ns - now_ns) // period + 1)
+            return (self._after + coming) // stride - self._after // stride
         if newest is None or not period:
             return 0
         # Only what is still to come: a frame that is late, or that a gap took, never joins
@@ -234,7 +245,8 @@ class Window:
         for stamp in chosen:
             at = self._eligible
             self._eligible += 1
-            spread = limit >= expected or (at + 1) * limit // expected > at * limit // expected
+            # The first is always kept: an estimate that is too high must not leave nothing
+            spread = limit >= expected or at * limit % expected < limit
             if spread and self.asked < limit:
                 kept.append(Asked(self.asked, stamp))
                 self.asked += 1

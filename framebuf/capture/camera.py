@@ -11,7 +11,7 @@ from framebuf.capture import open_source
 from framebuf.capture.clock import LATENESS_NS
 from framebuf.capture.pace import BackOff, Decimator
 from framebuf.capture.source import without_credentials
-from framebuf.errors import ConfigError, SourceError
+from framebuf.errors import ConfigError, RingError, SourceError
 from framebuf.units import SECOND_NS
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ class Camera:
     """Keeps one camera's frames coming into its buffer, on the thread `camera-NAME`.
 
     `start` and `stop` belong to the thread that owns the camera; what is public may be read by
-    any thread and is written by the camera's only. An exception that is not expected ends that
-    thread, and by threading.excepthook the process; `on_fatal` is called with a ConfigError.
+    any thread and is written by the camera's only. `on_fatal` is called with what reopening cannot
+    mend. An exception that is not expected ends that thread, and the process by its excepthook.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Camera:
         config: config.Camera,
         buffer: Buffer,
         *,
-        on_fatal: Callable[[ConfigError], None],
+        on_fatal: Callable[[ConfigError | RingError], None],
         source_opener: Callable[..., Source] = open_source,
     ) -> None:
         self.name = config.name
@@ -89,7 +89,7 @@ class Camera:
             except SourceError as error:
                 if not self._stop.is_set():
                     self._wait(error)
-            except ConfigError as error:
+            except (ConfigError, RingError) as error:
                 self._state = "failed"
                 self.last_error = str(error)
                 self._on_fatal(error)

@@ -125,6 +125,17 @@ class Video:
         self._container.close()
 
 
+def jpeg_fault(jpeg: bytes) -> str | None:
+    """Why a JPEG is damaged, strictly judged; None where it is whole."""
+    decoder = av.CodecContext.create("mjpeg", "r")
+    decoder.options = {"err_detect": "explode"}
+    try:
+        frames = [*decoder.decode(av.Packet(jpeg)), *decoder.decode(None)]
+    except av.FFmpegError as error:
+        return f"the JPEG is damaged: {_why(error)}"
+    return None if frames else "the JPEG holds no picture"
+
+
 def decoded(packet: Packet) -> list[Picture]:
     """The pictures of one packet; one that is damaged, as the text that says so."""
     try:

@@ -108,6 +108,8 @@ def _decoded(file: Path) -> NDArray[np.uint8] | str:
         return data
     if data.startswith(_START) and not _jpeg_ends(data):
         return "cannot be decoded: the JPEG is cut short"
+    if data.startswith(_START) and (fault := _jpeg_fault(data)):
+        return f"cannot be decoded: {fault}"
     try:
         picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:  # its own limits on size
@@ -125,6 +127,13 @@ def _read(file: Path) -> bytes | str:
         return "is no longer there"
     except OSError as error:
         return f"cannot be read: {error.strerror}"
+
+
+def _jpeg_fault(jpeg: bytes) -> str | None:
+    """What is wrong within; OpenCV passes a JPEG whose middle is damaged with a warning."""
+    from framebuf.capture.libav import jpeg_fault  # noqa: PLC0415 - a folder of PNGs needs no av
+
+    return jpeg_fault(jpeg)
 
 
 def _jpeg_ends(jpeg: bytes) -> bool:

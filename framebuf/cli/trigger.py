@@ -132,7 +132,7 @@ def found(document: dict[str, Any]) -> str:
 def _code(document: dict[str, Any], code: int) -> int:
     if "event_type" in document:
         return EXIT[document["event_type"]]
-    return {"accepted": 0, "rejected": REJECTED}.get(document["status"], code)
+    return {"accepted": 0, "duplicate": 0, "rejected": REJECTED}.get(document["status"], code)
 
 
 def _span(text: str | None) -> str | int | None:

@@ -50,8 +50,8 @@ class Backlog:
     """Not locked: its lane's lock guards it.
 
     By priority, one more for each second since the request was last served; then by deadline,
-    where remaining times within a factor of two are alike, so that requests with the same setting
-    take turns; then turn by turn.
+    by what frames were allowed when they became ready, in powers of two, so that requests with the
+    same setting take turns however old they are; then turn by turn.
     """
 
     def __init__(self) -> None:
@@ -105,5 +105,5 @@ class Backlog:
 def _rank(turn: _Turn, now_ns: int) -> tuple[int, int, int]:
     job = turn.jobs[0]
     waited_s = (now_ns - max(job.ready_ns, turn.served_ns)) // SECOND_NS
-    left_ms = max(0, job.deadline_ns - now_ns) // 10**6
-    return (-(job.priority + waited_s), left_ms.bit_length(), turn.place)
+    allowed_ms = max(0, job.deadline_ns - job.ready_ns) // 10**6
+    return (-(job.priority + waited_s), allowed_ms.bit_length(), turn.place)

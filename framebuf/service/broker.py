@@ -33,9 +33,6 @@ _log = logging.getLogger(__name__)
 RESUMED_NS = 500 * 10**6
 """So long after a resumed session, a message may be one that the broker had kept."""
 MAX_BACKOFF_S = 20.0
-MAX_PACKET = 2**20
-"""What the broker may send us, in bytes: triggers beyond 64 KiB are rejected, beyond this it keeps
-them to itself, and nobody fills the node's memory with one message."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +59,8 @@ class Session:
     """How long the broker keeps the session; 0: a clean one each time."""
     will: Outgoing | None = None
     will_delay_s: int = 10
+    max_packet: int | None = None
+    """What the broker may send at most, bytes; None: as large as MQTT has it."""
 
 
 class Broker:
@@ -100,7 +99,8 @@ class Broker:
         properties: Any = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = self._session.expiry_s
         properties.ReceiveMaximum = Outbox.WINDOW
-        properties.MaximumPacketSize = MAX_PACKET
+        if self._session.max_packet is not None:
+            properties.MaximumPacketSize = self._session.max_packet
         self._client.connect_async(
             self._mqtt.host,
             self._mqtt.port,

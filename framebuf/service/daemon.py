@@ -18,7 +18,7 @@ from framebuf.buffer.buffer import Buffer
 from framebuf.buffer.directory import RingDirectory
 from framebuf.capture.camera import Camera
 from framebuf.contract import Topics
-from framebuf.errors import ConfigError, ModelError
+from framebuf.errors import ConfigError, ModelError, RingError
 from framebuf.models.lane import Lane
 from framebuf.models.network import open_network
 from framebuf.service.broker import Broker, Session
@@ -41,6 +41,9 @@ _log = logging.getLogger(__name__)
 TICK_S = 0.2
 HUNG_NS = 10 * 10**9
 """A thread that shows no life for longer is hung: the watchdog is no longer fed."""
+MAX_PACKET = 2**20
+"""Bytes. Triggers beyond 64 KiB are rejected; beyond this the broker keeps them to itself, so that
+nobody fills the node's memory with one message."""
 FINISH_S = 5.0
 """How long open requests may take to finish at a stop."""
 
@@ -56,7 +59,7 @@ class Daemon:
         self._config = loaded.config
         self._topics = Topics(self._config.mqtt.base, self._config.node.name)
         self._stopping = threading.Event()
-        self._fatal: ConfigError | None = None
+        self._fatal: ConfigError | RingError | None = None
         self._notifier = Notifier()
         self._boot_id = boot_id()
         self.counters = Counters()
@@ -177,6 +180,7 @@ class Daemon:
             client_id=f"framebuf-{node.name}",
             subscriptions=(*topics, self._topics.of_node("trigger")),
             expiry_s=max(1, -(-max(ages) // 10**9)),
+            max_packet=MAX_PACKET,
             will=Outgoing(self._topics.of_node("status"), b"offline", retain=True),
         )
 
@@ -217,9 +221,9 @@ class Daemon:
                 raise ModelError(f"model {model.name}: no memory to load it") from error
         return networks
 
-    def _fail(self, key: str, error: ConfigError) -> None:
-        """From a camera's thread: nothing a restart can mend."""
-        self._fatal = self._located(f"{key}.", error)
+    def _fail(self, key: str, error: ConfigError | RingError) -> None:
+        """From a camera's thread: nothing that reopening its source can mend."""
+        self._fatal = self._located(f"{key}.", error) if isinstance(error, ConfigError) else error
         self.stop()
 
 

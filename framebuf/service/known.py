@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 
 AT_LEAST = 10_000
@@ -29,7 +28,7 @@ class KnownIds:
 
     def __init__(self, remember_ns: int) -> None:
         self._remember_ns = remember_ns
-        self._ended: OrderedDict[tuple[str, str], Known] = OrderedDict()
+        self._ended: dict[tuple[str, str], Known] = {}  # the oldest first
         self._open: dict[tuple[str, str], Known] = {}
         self._bytes = 0
 
@@ -47,11 +46,11 @@ class KnownIds:
         self._ended[camera, id] = known
         self._bytes += len(done)
         while len(self._ended) > AT_LEAST:
-            oldest = next(iter(self._ended.values()))
+            key, oldest = next(iter(self._ended.items()))
             old = oldest.ended_ns is not None and now_ns - oldest.ended_ns > self._remember_ns
             if not old and self._bytes <= AT_MOST_BYTES:
                 break
-            self._ended.popitem(last=False)
+            del self._ended[key]
             self._bytes -= len(oldest.done or b"")
 
     def __len__(self) -> int:

@@ -57,9 +57,10 @@ def read_order(
     moment = _moment(trigger, received, defaults.max_age, kept=kept)
     deadline = trigger.deadline or defaults.deadline
     after = defaults.after if trigger.after is None else trigger.after
-    if after.ns > deadline.ns:
+    ends_ns = moment.mono_ns + after.ns
+    if after.ns and ends_ns >= received.mono_ns + deadline.ns:
         raise ContractError(
-            "window_too_large", f"after {after} reaches past the deadline {deadline}", trigger.id
+            "window_too_large", f"after {after} reaches the deadline {deadline}", trigger.id
         )
     held = _held_ns(buffer)
     if trigger.before is not None:
@@ -70,7 +71,12 @@ def read_order(
         if before is not None and _exceeds(before, buffer.extent, held):
             before = None  # memory holds less than was configured, which was logged
     spec = WindowSpec(
-        moment.mono_ns, before, after, trigger.stride, trigger.max_frames or defaults.max_frames
+        moment.mono_ns,
+        before,
+        after,
+        trigger.stride,
+        trigger.max_frames or defaults.max_frames,
+        received.mono_ns + deadline.ns,
     )
     return Order(
         id=trigger.id or made_up_id(),

@@ -43,6 +43,10 @@ class Outbox:
     def add_first(self, messages: list[Outgoing]) -> None:
         self._waiting.extendleft(reversed(messages))
 
+    def drop_retained(self) -> None:
+        """Forget states that wait; a newer one will be told."""
+        self._waiting = deque(message for message in self._waiting if not message.retain)
+
     def next(self) -> Outgoing | None:
         """The next that may be published now."""
         if not self._waiting or len(self._under_way) >= self.WINDOW:

@@ -40,6 +40,7 @@ class Publisher:
         self._events: SimpleQueue[Outgoing | int | str] = SimpleQueue()
         self._outbox = Outbox()
         self._strangers = threading.Semaphore(MAX_STRANGERS)
+        self._stop_by = 0.0
         self._thread = threading.Thread(target=self._run, name="mqtt-publish", daemon=True)
 
     def start(self) -> None:
@@ -69,41 +70,48 @@ class Publisher:
         """The client lost the broker. Any thread."""
         self._events.put("disconnected")
 
-    def waiting(self) -> int:
-        """Messages that the broker has not acknowledged."""
-        return len(self._outbox) + self._events.qsize()
-
     def stop(self, last: Sequence[Outgoing], timeout_s: float) -> None:
         """Send `last`, wait for what is under way, end the thread."""
         for message in last:
             self.publish(message)
-        end = time.monotonic() + timeout_s
-        while self.connected.is_set() and self.waiting() and time.monotonic() < end:
-            time.sleep(0.005)
+        self._stop_by = time.monotonic() + timeout_s
         self._events.put("stop")
-        self._thread.join(timeout_s)
+        self._thread.join(timeout_s + 1.0)
 
     def _run(self) -> None:
-        while True:
-            event = self._events.get()
-            while event != "stop":
-                self._take(event)
-                try:  # take what else is there before publishing: fewer turns under load
-                    event = self._events.get_nowait()
-                except Empty:
-                    break
-            if event == "stop":
+        event = self._events.get()
+        while event != "stop":
+            self._take(event)
+            try:  # take what else is there before publishing: fewer turns under load
+                event = self._events.get_nowait()
+            except Empty:
+                self._pump()
+                event = self._events.get()
+        self._finish()
+
+    def _finish(self) -> None:
+        """Send what is left, and wait until the broker has it."""
+        self._pump()
+        while self.connected.is_set() and len(self._outbox):
+            try:
+                left = max(0.0, self._stop_by - time.monotonic())
+                self._take(self._events.get(timeout=left))
+            except Empty:
                 return
             self._pump()
 
     def _take(self, event: Outgoing | int | str) -> None:
         if isinstance(event, Outgoing):
-            self._outbox.add(event)
+            if event.qos or self.connected.is_set():
+                self._outbox.add(event)
+            else:
+                self._counters.add("unsent_qos0")
         elif isinstance(event, int):
             done = self._outbox.acknowledge(event)
             if done is not None and done.acknowledged is not None:
                 done.acknowledged()
         elif event == "connected":
+            self._outbox.drop_retained()  # states of the past; the greeting tells those of now
             self._outbox.add_first(list(self._greeting()))
             self.connected.set()
         else:

@@ -188,8 +188,8 @@ class Requests:
         now = time.monotonic_ns()
         buffer, spec = feed.buffer, request.order.spec
         if not request.started:
-            waits = spec.counts_from_moment
-            if not waits or buffer.captured_until(now) >= spec.moment_ns:
+            waits = spec.counts_from_moment and buffer.captured_until(now) < spec.moment_ns
+            if not waits and not self._is_behind(feed, request):
                 newest = buffer.newest()  # before: what comes meanwhile is left to the earlier ones
                 self._extend(feed)
                 request.started = True
@@ -203,6 +203,12 @@ class Requests:
             self._expire(feed, request, "frames_lost")
         elif request.started and not request.unsettled and request.window.closed(buffer, now):
             self._end(feed, request)
+
+    @staticmethod
+    def _is_behind(feed: Feed, request: Request) -> bool:
+        """A drain claims nothing before one that was accepted before it has claimed."""
+        drains = (other for other in feed.open if other.order.drain and not other.started)
+        return request.order.drain and next(drains) is not request
 
     def _submit(self, feed: Feed, request: Request, asked: Sequence[Asked]) -> None:
         """Lease the frames and put them on the backlog."""
@@ -279,6 +285,7 @@ class Requests:
         """Its time is up: what has no answer is missing, and a late answer is discarded."""
         request.ended = True  # first, for a picture that is given up looks at its request again
         feed.lane.withdraw(feed.model, request.order.turn)
+        request.missing[reason] += request.window.cut_off(feed.buffer, time.monotonic_ns())
         for item in request.items:
             if item.wait is not None:
                 self._images.give_up(item.wait)

@@ -140,16 +140,7 @@ class _Trials:
                 key, f"tells no rate; {measured:g} frames a second come, and the buffer is made "
                 f"for {ASSUMED_RATE:g}", f"give fps = {measured:.0f}",
             )  # fmt: skip
-        if camera.roi is not None:
-            roi = Part(*camera.roi)
-            part = roi.within(seen.width, seen.height)
-            outcome = f"it is cut to {part}" if part else "no frame can be answered"
-            if part != roi:
-                self._desk.fail(
-                    f"{key}.roi",
-                    f"{roi} leaves a frame of {seen.width}×{seen.height}: {outcome}",
-                    "give x, y, width, height within the frame",
-                )
+        check_roi(self._desk, f"{key}.roi", camera, seen.width, seen.height)
         if seen.undecodable:
             self._desk.note(
                 key, f"{seen.undecodable} frames could not be decoded", "mend cable or network"
@@ -182,3 +173,18 @@ class _Trials:
             "meanwhile": drain.meanwhile,
             "dropped": drain.dropped,
         }
+
+
+def check_roi(desk: Desk, key: str, camera: Camera, width: int, height: int) -> None:
+    """Whether the roi lies in a frame as the camera gives it now."""
+    if camera.roi is None:
+        return
+    roi = Part(*camera.roi)
+    part = roi.within(width, height)
+    if part != roi:
+        outcome = f"it is cut to {part}" if part else "no frame can be answered"
+        desk.fail(
+            key,
+            f"{roi} leaves a frame of {width}×{height}: {outcome}",
+            "give x, y, width, height within the frame",
+        )

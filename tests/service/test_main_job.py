@@ -68,7 +68,7 @@ def test_concurrent_triggers_each_get_every_frame_once_and_every_answer_is_its_f
             answers += 1
             slots.add((result["batch"]["size"], result["batch"]["slot"]))
     assert answers > TRIGGERS * 5
-    assert {size for size, _ in slots} >= {4, 8}, "the triggers never shared a full batch"
+    assert max(size for size, _ in slots) == 8, "the triggers never filled a batch"
     seqs = [
         [r["frame"]["seq"] for _, r in sorted(request.by_index.items())] for request in requests
     ]

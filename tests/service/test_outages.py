@@ -117,7 +117,7 @@ def test_sigterm_ends_the_node_cleanly(mosquitto: Mosquitto, tmp_path: Path) -> 
     with Books.open(mosquitto.port, "term") as books:
         node.start()
         books.wait_text("gate/availability", "online")
-        id = books.send_trigger("gate", {"mode": "window", "before": 2, "after": 3})
+        id = books.send_trigger("gate", {"mode": "window", "before": 0, "after": 5})
         books.wait_ack(id)
         assert node.stop() == 0
         books.wait_text("status", "offline")

@@ -25,6 +25,7 @@ from framebuf.service.encoder import Encoder
 from framebuf.service.feed import Feed
 from framebuf.service.health import Counters
 from framebuf.service.last_image import LastImages
+from framebuf.service.report import Desk
 from framebuf.service.requests import Requests
 from framebuf.units import Moment, Size
 from tests.unit.rings import MS, PERIOD, Hand, colour, ring_folder
@@ -379,9 +380,9 @@ def test_check_tells_what_becomes_of_a_roi_that_leaves_the_frame(roi, outcome):
         '[[model]]\nname = "m"\npath = "m.onnx"\ntask = "raw"\n'
     )
     loaded = config.parse(text, "f.toml", Path("/"))
-    report = survey.Report(ok=True, problems=[], cameras=[], models=[])
-    survey._check_roi(loaded, "camera[0].roi", loaded.config.camera[0], 640, 480, report)
-    assert [(p.where, p.what) for p in report.problems] == (
+    desk = Desk(loaded)
+    survey.check_roi(desk, "camera[0].roi", loaded.config.camera[0], 640, 480)
+    assert [(p.where, p.what) for p in desk.report.problems] == (
         [("f.toml:5: camera[0].roi", outcome)] if outcome else []
     )
 
