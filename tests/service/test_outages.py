@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -166,20 +168,52 @@ def test_a_second_daemon_on_one_ring_folder_exits_1_and_names_the_first(
         assert f"pid {node.pid}" in second.log
 
 
-def test_an_unexpected_exception_in_any_thread_ends_the_process(
+def test_memory_that_cannot_be_had_ends_the_process_with_one_line(
     mosquitto: Mosquitto, tmp_path: Path
 ) -> None:
-    """Crash-only: systemd restarts what died; nothing limps on with a thread missing."""
     folder = tmp_path / "pictures"
     folder.mkdir()
     cv2.imwrite(str(folder / "a.png"), np.zeros((8, 8, 3), np.uint8))
-    node = Node(tmp_path, mosquitto.port, camera(folder, "fps = 10\n") + tiny(), name="crash")
+    node = Node(tmp_path, mosquitto.port, camera(folder, "fps = 10\n") + tiny(), name="full")
     node.start()
     node.wait_for(lambda: node.ring_dir.joinpath("gate.0.ring").exists(), "the first ring")
     shutil.rmtree(node.ring_dir)  # the next, larger frame cannot make its ring
     cv2.imwrite(str(folder / "b.png"), np.zeros((64, 64, 3), np.uint8))
     assert node.wait_exit() == 1
-    assert "camera-gate" in node.log
+    assert node.log.strip().splitlines()[-1].startswith("framebuf: ")
+    assert "Traceback" not in node.log
+
+
+def test_an_unexpected_exception_in_any_thread_ends_the_process() -> None:
+    """Crash-only: systemd restarts what died; nothing limps on with a thread missing."""
+    code = (
+        "import threading, time; from framebuf.service import daemon\n"
+        "daemon.end_process_on_unexpected()\n"
+        "threading.Thread(target=lambda: 1 / 0, name='camera-gate').start()\n"
+        "time.sleep(60)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert ended.returncode == 1
+    assert "thread camera-gate died" in ended.stderr
+
+
+def test_a_window_that_sigterm_cuts_off_says_what_it_did_not_get(
+    mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    film = make_video(tmp_path / "film.mp4", 50)
+    node = Node(tmp_path, mosquitto.port, camera(film, "fps = 10\n") + tiny(), name="cut")
+    with Books.open(mosquitto.port, "cut") as books:
+        node.start()
+        books.wait_text("gate/availability", "online")
+        id = books.send_trigger("gate", {"mode": "window", "before": "0s", "after": "20s"})
+        books.wait_results(id, 2)
+        assert node.stop() == 0
+        done = books.wait_done(id).document
+        books.check_request(id)
+    assert done["event_type"] == "partial"
+    assert 100 < done["missing"]["frames_lost"] + done["published"] < 203
 
 
 def test_kill_9_is_told_by_the_last_will(mosquitto: Mosquitto, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from tests.service.books import Books
 from tests.service.numbered import make_video
-from tests.service.parts import Mosquitto, Node, tiny
+from tests.service.parts import FRAMEBUF, Mosquitto, Node, tiny
 
 
 @pytest.fixture(scope="module")
@@ -188,3 +189,47 @@ def test_info_says_what_the_node_is(books: Books) -> None:
     assert info["cameras"]["gate"]["history"] == 40
     assert info["models"]["tiny"]["inputs"] == [8, 3, 256, 128]
     assert info["limits"]["max_pending"] == 4
+
+
+def test_a_drain_whose_moment_is_ahead_claims_before_one_that_was_accepted_later(
+    books: Books,
+) -> None:
+    first = books.send_trigger("yard", {"id": "ahead", "at": ago(-0.6), "before": 30})
+    books.wait_ack("ahead")
+    second = books.send_trigger("yard", {"id": "later", "before": "1s"})
+    books.wait_done(second)
+    ahead, later = books.wait_done(first).document, books.wait_done(second).document
+    books.fence("yard")
+    books.check_drains([first, second])
+    assert (ahead["published"], ahead["already_claimed"]) == (30, 0)
+    assert later["already_claimed"] > 0
+
+
+def test_a_window_that_reaches_its_deadline_is_refused_also_where_its_moment_is_ahead(
+    books: Books,
+) -> None:
+    books.send_trigger(
+        "gate", {"id": "beyond", "at": ago(-3), "before": "1s", "after": "1s", "deadline": "3s"}
+    )
+    books.wait_ack("beyond")
+    books.check_rejected("beyond", "window_too_large")
+
+
+def test_the_command_sends_a_trigger_and_shows_what_comes_back(node: Node, books: Books) -> None:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [FRAMEBUF, "trigger", "gate", "-c", str(node.config), "--timeout", "20", *arguments],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+
+    shown = run("--id", "shell", "--mode", "window", "--before", "2", "--wait", "--json")
+    assert shown.returncode == 0, shown.stderr
+    said = json.loads(shown.stdout)
+    assert said["ack"]["status"] == "accepted"
+    assert [result["index"] for result in said["results"]] == [0, 1]
+    assert said["done"]["event_type"] == "complete"
+    again = run("--id", "shell")
+    assert (again.returncode, again.stdout) == (0, "duplicate shell\n")
+    refused = run("--before", "100000", "--wait")
+    assert refused.returncode == 4
+    assert "window_too_large" in refused.stdout

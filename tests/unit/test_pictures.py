@@ -331,3 +331,16 @@ def test_what_is_no_source_says_what_was_expected(stop, source, message):
 )
 def test_a_source_is_shown_without_its_credentials(url, shown):
     assert without_credentials(url) == shown
+
+
+@pytest.mark.parametrize("progressive", [0, 1])
+def test_a_jpeg_with_a_hole_in_its_middle_is_an_error_though_its_end_is_there(
+    tmp_path, opened, progressive
+):
+    whole = encoded(".jpg", noise(240, 320), cv2.IMWRITE_JPEG_PROGRESSIVE, progressive)
+    middle = len(whole) // 2
+    (tmp_path / "a.jpg").write_bytes(whole)
+    (tmp_path / "b.jpg").write_bytes(whole[:middle] + bytes(400) + whole[middle + 400 :])
+    source = opened()
+    assert source.grab().error is None
+    assert "damaged" in source.grab().error
