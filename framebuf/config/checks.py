@@ -31,8 +31,6 @@ def check(loaded: Loaded) -> None:
         _check_camera(loaded, f"camera[{at}]", camera)
     for at, model in enumerate(config.model):
         _check_model(loaded, f"model[{at}]", model)
-    if config.mqtt.response_prefix:
-        raise _later(loaded, "mqtt.response_prefix")
     if config.mqtt.password_file is not None and config.mqtt.username is None:
         raise loaded.error("mqtt.password_file", "has no username", "add username = …")
     if (config.mqtt.cert_file is None) != (config.mqtt.key_file is None):

@@ -170,7 +170,7 @@ def _header(key: str) -> str:
 def _pattern(key: str) -> str:
     if key.endswith("platform"):
         return "platforms are auto, cpu, rk3562, rk3566, rk3568, rk3576, rk3582, rk3588, sim:rk…"
-    if key.endswith("base"):
+    if key.endswith("base") or "response_prefix" in key:
         return "give topic levels without +, # or a leading $, such as site/framebuf"
     return "use 1 to 64 letters, digits, dots, dashes or underscores"
 

@@ -25,6 +25,7 @@ def _text(pattern: str) -> msgspec.Meta:
 _LEVEL = r"[^+#/\x00-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff]+"
 
 Name = Annotated[str, _text("[A-Za-z0-9._-]{1,64}")]
+Prefix = Annotated[str, _text(rf"(?!\$){_LEVEL}(/{_LEVEL})*/?")]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 NotNegative = Annotated[int, msgspec.Meta(ge=0)]
 BatchSize = Annotated[int, msgspec.Meta(ge=1, le=1024)]
@@ -60,7 +61,7 @@ class Mqtt(Table, frozen=True, kw_only=True):
     base: Annotated[str, _text(rf"(?!\$){_LEVEL}(/{_LEVEL})*")] = "framebuf"
     username: str | None = None
     password_file: str | None = None
-    response_prefix: tuple[str, ...] = ()
+    response_prefix: tuple[Prefix, ...] = ()
     last_image: bool = False
     ca_file: str | None = None
     cert_file: str | None = None

@@ -24,6 +24,7 @@ from framebuf.contract.messages import (
     encode,
     utc_text,
 )
+from framebuf.contract.sizes import fit_result, smaller_done, smaller_result
 from framebuf.contract.triggers import (
     MAX_AHEAD_NS,
     Images,
@@ -59,9 +60,12 @@ __all__ = [
     "decode_node_trigger",
     "decode_trigger",
     "encode",
+    "fit_result",
     "for_camera",
     "read_id",
     "schemas",
+    "smaller_done",
+    "smaller_result",
     "utc_text",
 ]
 
@@ -72,6 +76,10 @@ class Topics:
 
     base: str
     node: str
+
+    @property
+    def node_root(self) -> str:
+        return f"{self.base}/{self.node}"
 
     def of_node(self, leaf: str) -> str:
         return f"{self.base}/{self.node}/{leaf}"

@@ -24,13 +24,16 @@ _VERSION: Any = msgspec.field(default_factory=lambda: 1)
 Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
 Time = Annotated[str, msgspec.Meta(description="RFC 3339, UTC, milliseconds")]
 Count = Annotated[int, msgspec.Meta(ge=0)]
+LeftOut = Literal["embedding", "outputs", "meta", "summary"]
 
 
 class Ack(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """`C/ack`, out."""
+    """`C/ack`, out; `B/ack` where a trigger for several cameras is rejected."""
 
     v: Literal[1] = _VERSION
     id: str | None
+    camera: str | None = None
+    """None on `B/ack`, which is about no camera of the node."""
     status: Literal["accepted", "duplicate", "rejected"]
     error: Failure | None = None
     first_at: Time | None = None
@@ -71,6 +74,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     embedding: Embedding | None = None
     outputs: tuple[Tensor, ...] | None = None
     error: Failure | None = None
+    left_out: tuple[LeftOut, ...] = ()
+    """Findings that would have made it larger than the broker takes."""
 
     @classmethod
     def of(
@@ -140,6 +145,8 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     boot_id: str
     attempts: Count
     meta: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    left_out: tuple[LeftOut, ...] = ()
+    """What would have made it larger than the broker takes."""
 
 
 class CameraInfo(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from framebuf.errors import FramebufError
-from framebuf.service.broker import Broker, Message, Session
+from framebuf.service.broker import Broker
 from framebuf.service.caller import LEAVES, Answer
 from framebuf.service.health import Counters
+from framebuf.service.message import Message, Session
 from framebuf.service.orders import made_up_id
 from framebuf.service.outbox import Outgoing
 

@@ -1,74 +1,45 @@
-"""The MQTT broker: messages in, messages out, reconnecting for ever. The one door to paho."""
+"""The MQTT broker: messages in, messages out, reconnecting for ever."""
 
 from __future__ import annotations
 
 import logging
-import random
-import socket
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
-from paho.mqtt.subscribeoptions import SubscribeOptions
+from typing import TYPE_CHECKING
 
 from framebuf.errors import ConfigError
-from framebuf.service.outbox import Outbox, Outgoing
+from framebuf.service import tls
+from framebuf.service.backoff import STEADY_S, Backoff
+from framebuf.service.connection import Connection, Ears, End, Welcome
 from framebuf.service.publisher import Publisher
-from framebuf.units import Moment
+from framebuf.service.version import Version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from framebuf.config import Mqtt
     from framebuf.service.health import Counters
+    from framebuf.service.message import Message, Session
+    from framebuf.service.outbox import Outgoing
 
 _log = logging.getLogger(__name__)
 
-RESUMED_NS = 500 * 10**6
-"""So long after a resumed session, a message may be one that the broker had kept."""
-MAX_BACKOFF_S = 20.0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Message:
-    """One message that came in."""
-
-    topic: str
-    payload: bytes
-    received: Moment
-    retained: bool
-    kept: bool
-    """The broker may have kept it while the node was away: DUP, or right after resuming."""
-    qos: int
-    mid: int
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """How the node presents itself."""
-
-    client_id: str
-    subscriptions: tuple[str, ...]
-    expiry_s: int = 0
-    """How long the broker keeps the session; 0: a clean one each time."""
-    will: Outgoing | None = None
-    will_delay_s: int = 10
-    max_packet: int | None = None
-    """What the broker may send at most, bytes; None: as large as MQTT has it."""
+OFTEN = 3
+"""Connections in a row that were soon lost."""
+WITHOUT_5 = (
+    "Response Topics, no expiry and no word about denied or oversized messages, "
+    "and cannot tell a trigger that is published or cleared as a retained one"
+)
+"""What an operator misses with MQTT 3.1.1."""
 
 
 class Broker:
     """A connection that is kept up. Any thread may publish and acknowledge.
 
-    paho's thread receives and calls `on_message`; the publisher's thread hands messages to paho and
-    calls `greeting` on each connection, whose messages go out first. Neither may wait for the
-    other. An unexpected exception in a callback ends the process: paho's thread would be gone.
+    The thread `mqtt` connects, receives and calls `on_message`; the publisher's thread hands
+    messages to the connection and calls `greeting` for each, whose messages go out first. Neither
+    may wait for the other.
     """
 
     def __init__(
@@ -80,40 +51,43 @@ class Broker:
         on_message: Callable[[Message], None],
         greeting: Callable[[], Sequence[Outgoing]] = lambda: (),
     ) -> None:
-        self.refused: str | None = None
-        """Why the broker turned the node away, if it did."""
+        """Nothing is connected yet.
+
+        Raises:
+            ConfigError: a file of `mqtt` cannot be used.
+        """
+        self.trouble: str | None = None
+        """What keeps the node from its broker, or from a topic, in words; any thread may read."""
         self._mqtt = mqtt
         self._session = session
         self._counters = counters
-        self._on_message = on_message
-        self._publisher = Publisher(self._hand_over, greeting, counters)
-        self._resumed_ns = -RESUMED_NS
-        self._failures = 0
-        self._stopping = False
-        self._client = self._new_client()
+        self._publisher = Publisher(greeting, counters)
+        self._ears = Ears(
+            self._welcomed, on_message, self._publisher.acknowledge, self._unsubscribed
+        )
+        self._password = _secret(mqtt.password_file)
+        self._tls = tls.context(mqtt)
+        self._version = Version()
+        self._backoff = Backoff()
+        self._connection: Connection | None = None  # a reference: set by `mqtt`, read by all
+        self._told: set[str] = set()  # troubles in the log, until a connection is steady
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
 
     def start(self) -> None:
         """Begin to connect; returns at once, whether the broker is there or not."""
         self._publisher.start()
-        self._backoff()
-        properties: Any = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        properties.SessionExpiryInterval = self._session.expiry_s
-        properties.ReceiveMaximum = Outbox.WINDOW
-        if self._session.max_packet is not None:
-            properties.MaximumPacketSize = self._session.max_packet
-        self._client.connect_async(
-            self._mqtt.host,
-            self._mqtt.port,
-            keepalive=20,
-            clean_start=self._session.expiry_s == 0,
-            properties=properties,
-        )
-        self._client.loop_start()
+        self._thread.start()
 
     @property
     def connected(self) -> threading.Event:
         """Set while the broker is there and was greeted."""
         return self._publisher.connected
+
+    @property
+    def max_packet(self) -> int | None:
+        """Bytes of the largest packet that the broker takes, as far as known. Any thread."""
+        return self._publisher.max_packet
 
     def publish(self, message: Outgoing) -> None:
         """Send in order; kept while the broker is away, but for QoS 0."""
@@ -124,144 +98,117 @@ class Broker:
         self._publisher.answer_stranger(message)
 
     def acknowledge(self, message: Message) -> None:
-        """Tell the broker that a message is taken care of (PUBACK)."""
-        if message.qos:
-            self._client.ack(message.mid, message.qos)
+        """Tell the broker that a message is taken care of (PUBACK).
+
+        Over another connection than the message's own its packet id could be another message's;
+        the broker sends it again.
+        """
+        connection = self._connection
+        if message.qos and connection is not None and message.connection is connection:
+            connection.acknowledge(message)
 
     def stop(self, last: Sequence[Outgoing] = (), timeout_s: float = 3.0) -> None:
         """Send `last`, wait for what is under way, disconnect."""
-        self._stopping = True
+        self._stopping.set()
         self._publisher.stop(last, timeout_s)
-        self._client.disconnect()
-        self._client.loop_stop()
+        connection = self._connection
+        if connection is not None:
+            connection.close()
+        self._thread.join(timeout_s)
 
-    def _new_client(self) -> paho.Client:
-        mqtt, session = self._mqtt, self._session
-        client = paho.Client(
-            CallbackAPIVersion.VERSION2,
-            session.client_id,
-            protocol=paho.MQTTv5,
-            transport=mqtt.transport,
-            manual_ack=True,
-        )
-        client.max_inflight_messages_set(Outbox.WINDOW)
-        if mqtt.username is not None:
-            client.username_pw_set(mqtt.username, _secret(mqtt.password_file))
-        if mqtt.ca_file or mqtt.cert_file:
+    # the thread ---------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            connection = self._new_connection()
             try:
-                client.tls_set(mqtt.ca_file, mqtt.cert_file, mqtt.key_file)
+                connection.open()
             except OSError as error:
-                raise ConfigError(
-                    "mqtt.ca_file", f"cannot be used: {error}", "name readable PEM files"
-                ) from error
-        if session.will is not None:
-            properties: Any = Properties(PacketTypes.WILLMESSAGE)  # type: ignore[no-untyped-call]
-            properties.WillDelayInterval = session.will_delay_s
-            client.will_set(session.will.topic, session.will.payload, 1, True, properties)
-        client.on_socket_open = _without_delay
-        client.on_connect = self._connected
-        client.on_connect_fail = self._unreachable
-        client.on_disconnect = self._disconnected
-        client.on_message = self._received
-        client.on_publish = self._published
-        return client
+                end, lasted_s = End("unreachable", tls.why(error)), 0.0
+            else:
+                end = self._serve(connection)
+                lasted_s = time.monotonic() - (connection.opened_s or time.monotonic())
+            self._stopping.wait(self._wait_s(end, lasted_s))
 
-    # paho's thread ------------------------------------------------------------------------
+    def _serve(self, connection: Connection) -> End:
+        """Until the connection ends."""
+        self._connection = connection
+        leaving = False
+        while connection.turn():
+            if not leaving and self._version.is_due(time.monotonic()):
+                _log.info("trying MQTT 5 on the broker again")
+                leaving = True
+                connection.close()
+        self._connection = None
+        end = connection.end or End("lost")
+        self._publisher.disconnect(garbled=end.kind == "garbled")
+        return end
 
-    def _connected(
-        self, client: paho.Client, _data: Any, flags: Any, reason: Any, _properties: Any
-    ) -> None:
-        if reason.is_failure:
-            self._refuse(str(reason))
-            return
-        self._failures = 0
-        self.refused = None
-        if flags.session_present:
-            self._resumed_ns = time.monotonic_ns()
-        options = SubscribeOptions(qos=1, retainAsPublished=True, retainHandling=2)
-        if self._session.subscriptions:
-            client.subscribe([(topic, options) for topic in self._session.subscriptions])
+    def _wait_s(self, end: End, lasted_s: float) -> float:
+        """What the end of a connection means: how long to wait for the next."""
+        if lasted_s >= STEADY_S:
+            self._told.clear()
+        if end.kind == "left" or self._stopping.is_set():
+            return 0.0
+        if end.kind in ("version", "closed"):
+            turned_down = self._version.turned_down(time.monotonic(), said=end.kind == "version")
+            if turned_down:
+                return 0.0
+        where = f"{self._mqtt.host}:{self._mqtt.port}"
+        twin = f"is a second node named {self._session.client_id}?"
+        if end.kind == "taken_over":
+            self._counters.add("taken_over")
+            self._tell(f"taken over by another client: {twin}")
+        elif end.kind in ("lost", "garbled"):
+            self.trouble = f"lost the broker {where}: {end.why}"
+            _log.warning("%s; reconnecting", self.trouble)
+            if lasted_s < STEADY_S and self._backoff.failures >= OFTEN:
+                # not every broker says so when another client takes the id
+                self._tell(f"lost the broker {where} again and again: {twin}")
+        elif end.kind == "unreachable":
+            self._tell(f"no broker at {where}: {end.why}")
+        elif end.kind == "closed":
+            self._tell(f"the broker {where} closes the connection before a word")
+        else:
+            self._tell(f"the broker {where} refuses the node: {end.why}")
+        return self._backoff.next_s(lasted_s)
+
+    def _tell(self, trouble: str) -> None:
+        """Into the status at once, and once into the log."""
+        self.trouble = trouble
+        if trouble not in self._told:
+            self._told.add(trouble)
+            _log.warning("%s; trying on", trouble)
+
+    # callbacks of the connection, on the thread ---------------------------------------------
+
+    def _welcomed(self, connection: Connection, welcome: Welcome) -> None:
+        self.trouble = None
+        self._version.welcomed()
         self._counters.add("connects")
-        _log.info(
-            "connected to the broker %s:%d%s",
-            self._mqtt.host,
-            self._mqtt.port,
-            ", session resumed" if flags.session_present else "",
+        said = ", session resumed" if welcome.resumed else ""
+        if self._version.level != 5:
+            said += f" with MQTT 3.1.1, which has no {WITHOUT_5}"
+        _log.info("connected to the broker %s:%d%s", self._mqtt.host, self._mqtt.port, said)
+        self._publisher.connect(connection, welcome)
+
+    def _unsubscribed(self, topic: str, reason: str) -> None:
+        self._counters.add("subscriptions_denied")
+        self._tell(f"the broker denies us the topic {topic}: {reason}")
+
+    def _new_connection(self) -> Connection:
+        try:
+            self._tls = tls.context(self._mqtt)  # certificates are renewed in their files
+        except ConfigError as error:
+            self._tell(f"{error.where}: {error.what}")
+        return Connection(
+            self._mqtt,
+            self._session,
+            self._version.next(time.monotonic()),
+            password=self._password,
+            tls=self._tls,
+            ears=self._ears,
         )
-        self._publisher.connect()
-
-    def _refuse(self, reason: str) -> None:
-        if self.refused != reason:
-            _log.warning("the broker %s refuses the node: %s", self._mqtt.host, reason)
-        self.refused = reason
-
-    def _unreachable(self, _client: paho.Client, _data: Any) -> None:
-        if self._failures == 1:
-            _log.warning("no broker at %s:%d; trying on", self._mqtt.host, self._mqtt.port)
-        self._backoff()
-
-    def _disconnected(
-        self, _client: paho.Client, _data: Any, _flags: Any, reason: Any, _properties: Any
-    ) -> None:
-        if self.connected.is_set() and not self._stopping:
-            _log.warning("lost the broker: %s; reconnecting", reason)
-        self._publisher.disconnect()
-        self._backoff()
-
-    def _backoff(self) -> None:
-        """Set paho's next wait: doubling, with jitter, which paho has not."""
-        ceiling = min(MAX_BACKOFF_S, 0.5 * 2**self._failures)
-        self._failures += 1
-        delay: Any = ceiling * random.uniform(0.5, 1.0)
-        self._client.reconnect_delay_set(delay, delay)
-
-    def _received(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
-        now = Moment(time.monotonic_ns(), time.time_ns())
-        self._acknowledge_at_once()
-        kept = bool(message.dup) or now.mono_ns - self._resumed_ns < RESUMED_NS
-        self._on_message(
-            Message(
-                message.topic, bytes(message.payload), now, bool(message.retain), kept,
-                message.qos, message.mid,
-            )
-        )  # fmt: skip
-
-    def _published(
-        self, _client: paho.Client, _data: Any, mid: int, reason: Any, _properties: Any
-    ) -> None:
-        self._acknowledge_at_once()
-        if reason.is_failure:
-            self._counters.add("publishes_refused")
-            _log.warning("the broker refused a message: %s", reason)
-        self._publisher.acknowledge(mid)
-
-    def _acknowledge_at_once(self) -> None:
-        """Ask TCP not to sit on its next ACK for 40 ms, as a PUBACK alone would let it.
-
-        Brokers leave Nagle's algorithm on and hold the next trigger back until that ACK. The
-        option is spent with each use (tcp(7)).
-        """
-        sock = self._client.socket()
-        if isinstance(sock, socket.socket):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-
-    # the publisher's thread ---------------------------------------------------------------
-
-    def _hand_over(self, message: Outgoing) -> int | None:
-        """Give a message to paho: its packet id, or None where it was not taken."""
-        info = self._client.publish(message.topic, message.payload, message.qos, message.retain)
-        if message.qos:
-            return info.mid  # kept by paho, whatever info.rc says
-        return info.mid if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS else None
-
-    def __repr__(self) -> str:
-        return f"<Broker {self._mqtt.host}:{self._mqtt.port} {self._publisher!r}>"
-
-
-def _without_delay(_client: paho.Client, _data: Any, sock: Any) -> None:
-    """Send small messages at once: Nagle's algorithm and delayed ACKs cost 40 ms each."""
-    if isinstance(sock, socket.socket) and sock.family in (socket.AF_INET, socket.AF_INET6):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _secret(path: str | None) -> str | None:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from framebuf.errors import FramebufError
-from framebuf.service.broker import Broker, Session
+from framebuf.service.broker import Broker
 from framebuf.service.health import Counters
+from framebuf.service.message import Session
 from framebuf.service.orders import made_up_id
 from framebuf.service.outbox import Outgoing
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from framebuf.config import Mqtt
     from framebuf.contract import Topics
-    from framebuf.service.broker import Message
+    from framebuf.service.message import Message
 
 LEAVES = ("ack", "result", "done")
 
@@ -61,11 +62,9 @@ class Caller:
         """
         self._broker.start()
         if not self._broker.connected.wait(timeout_s):
-            why = self._broker.refused or "no answer"
-            raise NoAnswerError(
-                f"broker {self._mqtt.host}:{self._mqtt.port}: {why}; is it running, "
-                "and are host, port and credentials right?"
-            )
+            where = f"{self._mqtt.host}:{self._mqtt.port}"
+            why = self._broker.trouble or f"no answer from the broker {where}"
+            raise NoAnswerError(f"{why}; is it running, and are host, port and credentials right?")
 
     def trigger(self, document: dict[str, Any], timeout_s: float) -> Iterator[Answer]:
         """Send a trigger with an id, and yield what comes back, until done or a rejecting ack.

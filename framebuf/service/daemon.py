@@ -21,11 +21,12 @@ from framebuf.contract import Topics
 from framebuf.errors import ConfigError, ModelError, RingError
 from framebuf.models.lane import Lane
 from framebuf.models.network import open_network
-from framebuf.service.broker import Broker, Session
+from framebuf.service.broker import Broker
 from framebuf.service.encoder import Encoder
 from framebuf.service.feed import Feed
 from framebuf.service.health import Counters
 from framebuf.service.last_image import LastImages
+from framebuf.service.message import Session
 from framebuf.service.outbox import Outgoing
 from framebuf.service.requests import Requests
 from framebuf.service.state import State
@@ -34,11 +35,12 @@ from framebuf.service.systemd import Notifier
 if TYPE_CHECKING:
     from framebuf.config import Loaded
     from framebuf.models.network import Network
-    from framebuf.service.broker import Message
+    from framebuf.service.message import Message
 
 _log = logging.getLogger(__name__)
 
 TICK_S = 0.2
+STATS_S = 60.0
 HUNG_NS = 10 * 10**9
 """A thread that shows no life for longer is hung: the watchdog is no longer fed."""
 MAX_PACKET = 2**20
@@ -138,8 +140,8 @@ class Daemon:
         broker = self._broker(requests, state)
         requests.append(
             Requests(
-                node, self._topics, feeds, broker, self.counters, self._boot_id, encoder,
-                last_images,
+                node, self._config.mqtt.response_prefix, self._topics, feeds, broker,
+                self.counters, self._boot_id, encoder, last_images,
             )
         )  # fmt: skip
         requests[0].start()
@@ -157,7 +159,8 @@ class Daemon:
 
     def _tick(self, broker: Broker, requests: Requests, lane: Lane, state: State) -> None:
         """Until `stop`: availability, pictures, stats, the service manager."""
-        stats_due = time.monotonic() + state.STATS_S
+        stats_s = float(os.environ.get("FRAMEBUF_STATS_S", STATS_S))  # for tests
+        stats_due = time.monotonic() + stats_s
         while not self._stopping.wait(TICK_S):
             for message in state.changes():
                 broker.publish(message)
@@ -165,7 +168,7 @@ class Daemon:
                 for message in state.pictures():
                     broker.publish(message)
             if time.monotonic() >= stats_due:
-                stats_due += state.STATS_S
+                stats_due += stats_s
                 broker.publish(state.stats(requests.open_count()))
             self._notifier.tell(STATUS=state.text(broker))
             now = time.monotonic_ns()

@@ -27,6 +27,8 @@ WAIT_NS = 250 * 10**6
 BEGIN_NS = 150 * 10**6
 """Nor is a picture begun later: with more of them than the encoder can make (4 ms or more for
 1080p), each would be ready just after its result was sent without it."""
+HEAD_BYTES = 1024
+"""Of a packet, the topic above all, at most."""
 MAX_BYTES = 4 * 2**20
 """Of pictures on their way to the broker: results that come after them wait for the network."""
 
@@ -54,8 +56,13 @@ class Images:
         connected: threading.Event,
         counters: Counters,
         deliver: Callable[[Callable[[], None]], None],
+        max_packet: Callable[[], int | None] = lambda: None,
     ) -> None:
-        """`deliver` calls back on the requests' thread, from any other."""
+        """`deliver` calls back on the requests' thread, from any other.
+
+        `max_packet` tells the bytes of the largest packet that the broker takes.
+        """
+        self._max_packet = max_packet
         self._encoder = encoder
         self._connected = connected
         self._counters = counters
@@ -129,7 +136,10 @@ class Images:
         wait.ready(jpeg)
 
     def _admit(self, size: int) -> bool:
-        """Whether so many bytes may be on their way too. One picture may, whatever its size."""
+        """Whether so many bytes may be on their way too. One that the broker takes always may."""
+        limit = self._max_packet()
+        if limit is not None and size + HEAD_BYTES > limit:
+            return False
         with self._lock:
             if self._bytes and self._bytes + size > MAX_BYTES:
                 return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import time
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,14 +14,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from framebuf.contract import Topics, Trigger
-    from framebuf.service.broker import Message
     from framebuf.service.feed import Feed
     from framebuf.service.health import Counters
     from framebuf.service.known import KnownIds
+    from framebuf.service.message import Message
     from framebuf.service.orders import Order
     from framebuf.service.replies import Replies
+    from framebuf.service.response import Response, Responses
 
-_log = logging.getLogger(__name__)
+MAX_MESSAGE = 200
+"""Characters of an error's message that repeats what a stranger wrote."""
 
 
 class Intake:
@@ -34,6 +36,7 @@ class Intake:
         known: KnownIds,
         replies: Replies,
         counters: Counters,
+        responses: Responses,
         accept: Callable[[Feed, Order], None],
     ) -> None:
         self._node_topic = topics.of_node("trigger")
@@ -42,6 +45,7 @@ class Intake:
         self._known = known
         self._replies = replies
         self._counters = counters
+        self._responses = responses
         self._accept = accept
 
     def take(self, message: Message) -> None:
@@ -56,46 +60,65 @@ class Intake:
 
     def _take_for_node(self, message: Message) -> None:
         """A trigger for several cameras: one request each, each with its own ack."""
+        response = None
         try:
+            response = self._check(message)
             trigger = contract.decode_node_trigger(message.payload)
         except ContractError as error:
-            self._counters.add(f"rejected_{error.code}")
-            _log.info("a trigger for the node was rejected: %r", str(error))
+            self._replies.rejected_for_node(error, response)
             return
+        absent = [name for name in dict.fromkeys(trigger.cameras) if name not in self._feeds]
+        if absent:
+            names = ", ".join(ascii(name)[1:-1] for name in absent[:5])
+            what = f"{len(absent)} of its cameras are not here: {names}"
+            fault = ContractError("bad_payload", what[:MAX_MESSAGE], trigger.id)
+            self._replies.rejected_for_node(fault, response)
         for name in dict.fromkeys(trigger.cameras):
             if name in self._feeds:
                 self._take(name, message, partial(contract.for_camera, trigger))
-            else:
-                self._counters.add("rejected_bad_payload")
-                _log.info("a trigger names the camera %.64r, which is not here", name)
 
     def _take(self, name: str, message: Message, decode: Callable[[], Trigger]) -> None:
         feed = self._feeds[name]
+        response = None
         try:
-            if message.retained:
-                _refuse_retained(message)
+            response = self._check(message)
             trigger = decode()
-            if trigger.id is not None and self._answer_again(name, trigger.id):
+            if trigger.id is not None and self._answer_again(name, trigger.id, response):
                 return
-            self._accept(
-                feed,
-                read_order(trigger, feed.camera, feed.buffer, message.received, kept=message.kept),
+            order = read_order(
+                trigger,
+                feed.camera,
+                feed.buffer,
+                message.received,
+                kept=message.kept,
+                response=response,
             )
+            self._accept(feed, order)
         except ContractError as error:
-            self._replies.rejected(name, error)
+            self._replies.rejected(name, error, response)
 
-    def _answer_again(self, camera: str, id: str) -> bool:
+    def _check(self, message: Message) -> Response | None:
+        """What concerns the message, not its payload; where else its answers go."""
+        response = self._responses.of(message)
+        if message.retained:
+            raise ContractError(
+                "retained",
+                "a retained trigger would fire again; publish it without retain",
+                contract.read_id(message.payload),
+            )
+        waited_ns = time.monotonic_ns() - message.received.mono_ns
+        if message.expiry_s is not None and waited_ns > message.expiry_s * 10**9:
+            raise ContractError(
+                "stale", "its Message Expiry ran out here", contract.read_id(message.payload)
+            )
+        return response
+
+    def _answer_again(self, camera: str, id: str, response: Response | None) -> bool:
         """Whether the id is known; its done is then published once more."""
         known = self._known.find(camera, id)
         if known is None:
             return False
-        self._replies.duplicate(camera, id, known)
+        self._replies.duplicate(camera, id, known, response)
+        if response is not None and known.done is None and not known.ask(response):
+            self._counters.add("responses_dropped")
         return True
-
-
-def _refuse_retained(message: Message) -> None:
-    raise ContractError(
-        "retained",
-        "a retained trigger would fire again; publish it without retain",
-        contract.read_id(message.payload),
-    )

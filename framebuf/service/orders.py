@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from framebuf.buffer.extent import Extent
     from framebuf.config import Camera
     from framebuf.contract import Images, Trigger
+    from framebuf.service.response import Response
     from framebuf.units import Span
 
 
@@ -38,6 +39,7 @@ class Order:
     meta: msgspec.Raw | msgspec.UnsetType
     images: Images = "none"
     """Of which frames a picture goes out."""
+    response: Response | None = None
 
     @property
     def turn(self) -> str:
@@ -46,7 +48,13 @@ class Order:
 
 
 def read_order(
-    trigger: Trigger, camera: Camera, buffer: Buffer, received: Moment, *, kept: bool
+    trigger: Trigger,
+    camera: Camera,
+    buffer: Buffer,
+    received: Moment,
+    *,
+    kept: bool,
+    response: Response | None = None,
 ) -> Order:
     """Fill in what the trigger leaves out. `kept`: the broker may have held it back.
 
@@ -89,6 +97,7 @@ def read_order(
         priority=trigger.priority,
         meta=trigger.meta,
         images=trigger.images,
+        response=response,
     )
 
 

@@ -1,21 +1,48 @@
-"""The publisher: one thread that hands messages to the MQTT client, in order."""
+"""The publisher: one thread that hands messages to the connection, in order."""
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
+from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from framebuf.service.outbox import Outbox, Outgoing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from framebuf.service.connection import Welcome
     from framebuf.service.health import Counters
+    from framebuf.service.message import Refusal
+
+_log = logging.getLogger(__name__)
 
 MAX_STRANGERS = 1000
 """Answers to rejected triggers that may wait; more are dropped and counted."""
+MAX_TOLD = 1000
+"""Topics whose troubles the log has had; more are only counted."""
+
+
+class Link(Protocol):
+    """A connection, as the publisher sees it."""
+
+    def publish(self, message: Outgoing) -> int | None:
+        """Hand a message over: its packet id, None where it was dropped (QoS 0)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Connected:
+    link: Link
+    welcome: Welcome
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    mid: int
+    refusal: Refusal | None
 
 
 class Publisher:
@@ -25,20 +52,19 @@ class Publisher:
     that same lock to publish.
     """
 
-    def __init__(
-        self,
-        hand_over: Callable[[Outgoing], int | None],
-        greeting: Callable[[], Sequence[Outgoing]],
-        counters: Counters,
-    ) -> None:
-        """`hand_over` gives a message to the client: its packet id, None where not taken."""
+    def __init__(self, greeting: Callable[[], Sequence[Outgoing]], counters: Counters) -> None:
+        """`greeting` is what goes out first on each connection."""
         self.connected = threading.Event()
-        self._hand_over = hand_over
+        self.max_packet: int | None = None
+        """Bytes of the largest packet that the broker takes, as far as known. Any thread reads."""
         self._greeting = greeting
         self._counters = counters
         # one event a publish, PUBACK or connection; bounded as the outbox is
-        self._events: SimpleQueue[Outgoing | int | str] = SimpleQueue()
+        self._events: SimpleQueue[Outgoing | _Answered | _Connected | str] = SimpleQueue()
         self._outbox = Outbox()
+        self._link: Link | None = None
+        self._learned: int | None = None  # as max_packet, from refusals; kept over connections
+        self._told: set[tuple[str, str]] = set()
         self._strangers = threading.Semaphore(MAX_STRANGERS)
         self._stop_by = 0.0
         self._thread = threading.Thread(target=self._run, name="mqtt-publish", daemon=True)
@@ -55,20 +81,19 @@ class Publisher:
         if not self._strangers.acquire(blocking=False):
             self._counters.add("acks_dropped")
             return
-        release = self._strangers.release
-        self.publish(Outgoing(message.topic, message.payload, acknowledged=release))
+        self.publish(replace(message, acknowledged=self._strangers.release))
 
-    def acknowledge(self, mid: int) -> None:
-        """The broker has packet `mid`. Any thread."""
-        self._events.put(mid)
+    def acknowledge(self, mid: int, refusal: Refusal | None) -> None:
+        """The broker has answered for packet `mid` of the connection. Any thread."""
+        self._events.put(_Answered(mid, refusal))
 
-    def connect(self) -> None:
-        """The client is connected. Any thread."""
-        self._events.put("connected")
+    def connect(self, link: Link, welcome: Welcome) -> None:
+        """The broker took a connection. The thread that turns it, as with `acknowledge`."""
+        self._events.put(_Connected(link, welcome))
 
-    def disconnect(self) -> None:
-        """The client lost the broker. Any thread."""
-        self._events.put("disconnected")
+    def disconnect(self, *, garbled: bool = False) -> None:
+        """The connection is over; `garbled`: over an answer that could not be read."""
+        self._events.put("garbled" if garbled else "disconnected")
 
     def stop(self, last: Sequence[Outgoing], timeout_s: float) -> None:
         """Send `last`, wait for what is under way, end the thread."""
@@ -77,6 +102,8 @@ class Publisher:
         self._stop_by = time.monotonic() + timeout_s
         self._events.put("stop")
         self._thread.join(timeout_s + 1.0)
+
+    # the thread ---------------------------------------------------------------------------
 
     def _run(self) -> None:
         event = self._events.get()
@@ -100,31 +127,107 @@ class Publisher:
                 return
             self._pump()
 
-    def _take(self, event: Outgoing | int | str) -> None:
+    def _take(self, event: Outgoing | _Answered | _Connected | str) -> None:
         if isinstance(event, Outgoing):
-            if event.qos or self.connected.is_set():
+            if event.qos or self._link is not None:
                 self._outbox.add(event)
             else:
                 self._counters.add("unsent_qos0")
-        elif isinstance(event, int):
-            done = self._outbox.acknowledge(event)
-            if done is not None and done.acknowledged is not None:
-                done.acknowledged()
-        elif event == "connected":
-            self._outbox.drop_retained()  # states of the past; the greeting tells those of now
+        elif isinstance(event, _Answered):
+            message = self._outbox.acknowledge(event.mid)
+            if message is not None:
+                self._answered(message, event.refusal)
+        elif isinstance(event, _Connected):
+            self._link = event.link
+            self._outbox.window = event.welcome.window
+            self.max_packet = min(
+                filter(None, (event.welcome.max_packet, self._learned)), default=None
+            )
             self._outbox.add_first(list(self._greeting()))
             self.connected.set()
         else:
+            self._link = None
             self.connected.clear()
+            garbled = event == "garbled"
+            poison = self._outbox.recall(1) if garbled else self._outbox.recall()
+            if poison is not None:
+                self._give_up(poison, garbled=garbled)
+
+    def _give_up(self, message: Outgoing, *, garbled: bool) -> None:
+        """Connections end over it, and would for ever: less of it may do, else it is not sent."""
+        self._tell_once(message.topic, "ends the connection over it")
+        if message.smaller is None:
+            self._counters.add("messages_given_up")
+            _settle(message)
+            return
+        if garbled:
+            self._learn(message)
+        less = message.smaller(message.payload, len(message.payload) - 1 if garbled else 0)
+        self._counters.add("messages_reduced")
+        self._outbox.add_first([replace(message, payload=less, smaller=None)])
+
+    def _learn(self, refused: Outgoing) -> None:
+        """The broker has a limit that it did not tell before."""
+        self._learned = min(self._learned or refused.size(), refused.size() - 1)
+        self.max_packet = min(self.max_packet or self._learned, self._learned)
+
+    def _answered(self, message: Outgoing, refusal: Refusal | None) -> None:
+        if refusal is not None:
+            if refusal.too_large:
+                self._learn(message)
+                if message.smaller is not None:
+                    self._outbox.add_first([message])
+                    return
+                self._counters.add("messages_too_large")
+            else:
+                self._counters.add("publishes_denied" if refusal.denied else "publishes_refused")
+            self._tell_once(message.topic, f"refuses: {refusal.why}")
+        _settle(message)
 
     def _pump(self) -> None:
-        while self.connected.is_set() and (message := self._outbox.next()) is not None:
-            mid = self._hand_over(message)
+        while self._link is not None and (message := self._outbox.next()) is not None:
+            fitting = self._fitting(message)
+            if fitting is None:
+                self._counters.add("messages_too_large")
+                self._tell_once(
+                    message.topic,
+                    f"takes {self.max_packet} bytes, too few: not sent",
+                )
+                _settle(message)
+                continue
+            mid = self._link.publish(fitting)
             if mid is None:
                 self._counters.add("unsent_qos0")
-            elif message.qos:
-                self._outbox.sent(mid, message)
+            elif fitting.qos:
+                self._outbox.sent(mid, fitting)
+
+    def _fitting(self, message: Outgoing) -> Outgoing | None:
+        """The message, or what is left of it, so that the broker takes it; None: it never will.
+
+        Sent as it is, it would end the connection, and the next one, and so on for ever.
+        """
+        limit = self.max_packet
+        if limit is None or (size := message.size()) <= limit:
+            return message
+        if message.smaller is None:
+            return None
+        room = limit - (size - len(message.payload))
+        less = replace(message, payload=message.smaller(message.payload, room), smaller=None)
+        if less.size() > limit:
+            return None
+        self._counters.add("messages_reduced")
+        return less
+
+    def _tell_once(self, topic: str, what: str) -> None:
+        if (topic, what) not in self._told and len(self._told) < MAX_TOLD:
+            self._told.add((topic, what))
+            _log.warning("%s: the broker %s", topic, what)
 
     def __repr__(self) -> str:
         state = "connected" if self.connected.is_set() else "away"
         return f"<Publisher {state}, {self._outbox!r}>"
+
+
+def _settle(message: Outgoing) -> None:
+    if message.acknowledged is not None:
+        message.acknowledged()

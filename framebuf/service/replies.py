@@ -1,4 +1,4 @@
-"""Replies: what goes out about triggers, on the camera's topics, counted."""
+"""Replies: what goes out about triggers, counted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from framebuf.results import Failure
 from framebuf.service.outbox import Outgoing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from framebuf.contract import Done, Topics
     from framebuf.errors import ContractError
@@ -20,36 +20,60 @@ if TYPE_CHECKING:
     from framebuf.service.known import Known
     from framebuf.service.orders import Order
     from framebuf.service.request import Item
+    from framebuf.service.response import Response
+
+    Smaller = Callable[[bytes, int], bytes]
 
 _log = logging.getLogger(__name__)
 
+LENGTH_BYTES = 6
+"""By so much the two lengths in a packet's head grow with a payload."""
+
 
 class Replies:
-    """Any thread; holds nothing but its parts. What strangers cause is bounded by the broker."""
+    """Any thread; holds nothing but its parts. What strangers cause is bounded by the broker.
+
+    All of it goes to the camera's own topics, and to the Response Topic that a trigger names.
+    """
 
     def __init__(self, topics: Topics, broker: Broker, counters: Counters) -> None:
         self._topics = topics
         self._broker = broker
         self._counters = counters
 
+    def room(self, camera: str, response: Response | None) -> int | None:
+        """Bytes that a result may have; None: the broker names no limit."""
+        limit = self._broker.max_packet
+        if limit is None:
+            return None
+        topic = self._topics.of_camera(camera, "result")
+        sizes = [Outgoing(topic, b"").size()]
+        if response is not None:
+            sizes.append(Outgoing(response.topic, b"", correlation=response.correlation).size())
+        return max(0, limit - max(sizes) - LENGTH_BYTES)
+
     def accepted(self, order: Order) -> None:
         self._counters.add("triggers_accepted")
-        ack = Ack(id=order.id, status="accepted")
-        self._broker.publish(self._of(order.camera, "ack", contract.encode(ack)))
+        ack = contract.encode(Ack(id=order.id, camera=order.camera, status="accepted"))
+        self._publish(self._of(order.camera, "ack"), ack, order.response)
 
-    def rejected(self, camera: str, error: ContractError) -> None:
-        self._counters.add(f"rejected_{error.code}")
-        failure = Failure(error.code, str(error))
-        ack = Ack(id=error.id, status="rejected", error=failure)
-        self._broker.answer_stranger(self._of(camera, "ack", contract.encode(ack)))
+    def rejected(self, camera: str, error: ContractError, response: Response | None) -> None:
+        self._reject(self._of(camera, "ack"), camera, error, response)
 
-    def duplicate(self, camera: str, id: str, known: Known) -> None:
+    def rejected_for_node(self, error: ContractError, response: Response | None) -> None:
+        """A trigger for several cameras, in whole or for cameras that are not here."""
+        self._reject(self._topics.of_node("ack"), None, error, response)
+
+    def duplicate(self, camera: str, id: str, known: Known, response: Response | None) -> None:
         """Its done is published once more, where there is one."""
         self._counters.add("triggers_duplicate")
-        ack = Ack(id=id, status="duplicate", first_at=contract.utc_text(known.first_at_ns))
-        self._broker.answer_stranger(self._of(camera, "ack", contract.encode(ack)))
+        first_at = contract.utc_text(known.first_at_ns)
+        ack = Ack(id=id, camera=camera, status="duplicate", first_at=first_at)
+        self._answer_stranger(self._of(camera, "ack"), contract.encode(ack), response)
         if known.done is not None:
-            self._broker.answer_stranger(self._of(camera, "done", known.done))
+            self._answer_stranger(
+                self._of(camera, "done"), known.done, response, contract.smaller_done
+            )
 
     def result(self, order: Order, item: Item) -> None:
         """Its picture first. The frame is released once the broker has its result."""
@@ -59,15 +83,26 @@ class Replies:
             self._broker.publish(Outgoing(self._topics.of_camera(camera, leaf), item.jpeg, qos=0))
             item.jpeg = b""  # the request may stay open for long
         self._counters.add("results")
-        self._broker.publish(self._of(camera, "result", item.payload, item.release))
+        topic, smaller = self._of(camera, "result"), contract.smaller_result
+        self._publish(topic, item.payload, order.response, smaller, item.release)
 
-    def done(self, done: Done, payload: bytes, confirmed: Callable[[], None]) -> None:
+    def done(
+        self,
+        done: Done,
+        payload: bytes,
+        responses: Sequence[Response],
+        confirmed: Callable[[], None],
+    ) -> None:
         """`payload` is `done`, encoded; `confirmed` is called once the broker has it."""
         self._counters.add(f"done_{done.event_type}")
         self._counters.add("results_failed", done.failed)
         for reason, count in done.missing.items():
             self._counters.add(f"missing_{reason}", count)
-        self._broker.publish(self._of(done.camera, "done", payload, confirmed))
+        first, *others = responses or (None,)
+        topic, smaller = self._of(done.camera, "done"), contract.smaller_done
+        self._publish(topic, payload, first, smaller, confirmed)
+        for response in others:
+            self._respond(payload, response, smaller)
         _log.info(
             "request %s of camera %s: %s, %d of %d frames in %.0f ms",
             done.id,
@@ -79,11 +114,45 @@ class Replies:
             extra={"REQUEST_ID": done.id, "CAMERA": done.camera, "EVENT": done.event_type},
         )
 
-    def _of(
+    def _reject(
+        self, topic: str, camera: str | None, error: ContractError, response: Response | None
+    ) -> None:
+        self._counters.add(f"rejected_{error.code}")
+        failure = Failure(error.code, str(error))
+        ack = Ack(id=error.id, camera=camera, status="rejected", error=failure)
+        self._answer_stranger(topic, contract.encode(ack), response)
+
+    def _publish(
         self,
-        camera: str,
-        leaf: str,
+        topic: str,
         payload: bytes,
+        response: Response | None,
+        smaller: Smaller | None = None,
         acknowledged: Callable[[], None] | None = None,
-    ) -> Outgoing:
-        return Outgoing(self._topics.of_camera(camera, leaf), payload, acknowledged=acknowledged)
+    ) -> None:
+        self._broker.publish(Outgoing(topic, payload, acknowledged=acknowledged, smaller=smaller))
+        if response is not None:
+            self._respond(payload, response, smaller)
+
+    def _respond(self, payload: bytes, response: Response, smaller: Smaller | None) -> None:
+        self._counters.add("responses")
+        self._broker.publish(
+            Outgoing(response.topic, payload, correlation=response.correlation, smaller=smaller)
+        )
+
+    def _answer_stranger(
+        self,
+        topic: str,
+        payload: bytes,
+        response: Response | None,
+        smaller: Smaller | None = None,
+    ) -> None:
+        self._broker.answer_stranger(Outgoing(topic, payload, smaller=smaller))
+        if response is not None:
+            self._counters.add("responses")
+            self._broker.answer_stranger(
+                Outgoing(response.topic, payload, correlation=response.correlation, smaller=smaller)
+            )
+
+    def _of(self, camera: str, leaf: str) -> str:
+        return self._topics.of_camera(camera, leaf)

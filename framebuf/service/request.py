@@ -16,6 +16,7 @@ from framebuf.contract import (
     Result,
     WindowTimes,
     encode,
+    fit_result,
     utc_text,
 )
 
@@ -85,8 +86,17 @@ class Request:
         self.unsettled += 1
         return item
 
-    def answer(self, item: Item, result: FrameResult, image: Image | None = None) -> None:
-        """The frame has its result; it goes out when all before it have gone."""
+    def answer(
+        self,
+        item: Item,
+        result: FrameResult,
+        image: Image | None = None,
+        room: int | None = None,
+    ) -> Result:
+        """The frame has its result; it goes out when all before it have gone.
+
+        Of one that has more than `room` bytes, what fits goes out; what will is returned.
+        """
         self._settle(item)
         if item.frame is None:
             raise RuntimeError("an answer to a frame that was never leased")
@@ -99,11 +109,15 @@ class Request:
             image,
         )
         item.payload = encode(message)
-        self.failed += result.error is not None
-        if result.findings is not None:
+        if room is not None and len(item.payload) > room:
+            message = fit_result(message, room)
+            item.payload = encode(message)
+        self.failed += message.error is not None
+        if result.findings is not None and message.error is None:
             self._summary.update(sorted(result.findings.labels()))
         if result.run >= 0:
             self._infer_ms[result.run] = result.ms.infer
+        return message
 
     def lose(self, item: Item, reason: Reason) -> None:
         """The frame will have no result."""

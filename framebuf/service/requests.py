@@ -18,18 +18,20 @@ from framebuf.service.intake import Intake
 from framebuf.service.known import KnownIds
 from framebuf.service.replies import Replies
 from framebuf.service.request import Item, Request
+from framebuf.service.response import Responses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from framebuf.buffer.window import Asked
     from framebuf.config import Node
-    from framebuf.contract import Reason, Topics
-    from framebuf.service.broker import Broker, Message
+    from framebuf.contract import Image, Reason, Topics
+    from framebuf.service.broker import Broker
     from framebuf.service.encoder import Encoder
     from framebuf.service.feed import Feed
     from framebuf.service.health import Counters
     from framebuf.service.last_image import LastImages
+    from framebuf.service.message import Message
     from framebuf.service.orders import Order
 
 POLL_NS = 10 * 10**6
@@ -48,6 +50,7 @@ class Requests:
     def __init__(
         self,
         node: Node,
+        response_prefix: Sequence[str],
         topics: Topics,
         feeds: Sequence[Feed],
         broker: Broker,
@@ -64,10 +67,18 @@ class Requests:
         self._known = KnownIds(node.remember.ns)
         self._replies = Replies(topics, broker, counters)
         self._intake = Intake(
-            topics, self._feeds, self._known, self._replies, counters, self._accept
+            topics,
+            self._feeds,
+            self._known,
+            self._replies,
+            counters,
+            Responses(response_prefix, topics.node_root),
+            self._accept,
         )
         self._events: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        self._images = Images(encoder, broker.connected, counters, self._events.put)
+        self._images = Images(
+            encoder, broker.connected, counters, self._events.put, lambda: broker.max_packet
+        )
         self._last_images = last_images
         self._unacknowledged = 0  # done documents that the broker has not confirmed
         self._closing_ns: int | None = None
@@ -160,7 +171,7 @@ class Requests:
             raise ContractError(
                 "camera_offline", "no frame of the window exists and none can come", order.id
             )
-        self._known.accept(order.camera, order.id, order.received.utc_ns)
+        self._known.accept(order.camera, order.id, order.received.utc_ns, order.response)
         self._replies.accepted(order)
         self._extend(feed)  # what was captured before belongs to those accepted before
         feed.open.append(request)
@@ -266,16 +277,27 @@ class Requests:
         ready = partial(self._pictured, feed, request, item, result)
         image = self._images.begin(request.order, item, result, ready)
         if image != "waits":
-            request.answer(item, result, image)
+            self._settle(request, item, result, image)
 
     def _pictured(
         self, feed: Feed, request: Request, item: Item, result: FrameResult, jpeg: bytes
     ) -> None:
         """The picture is there, or given up."""
         item.jpeg = jpeg
-        request.answer(item, result, "sent" if jpeg else "dropped")
+        self._settle(request, item, result, "sent" if jpeg else "dropped")
         self._flush(request)
         self._advance(feed, request)
+
+    def _settle(
+        self, request: Request, item: Item, result: FrameResult, image: Image | None
+    ) -> None:
+        order = request.order
+        room = self._replies.room(order.camera, order.response)
+        said = request.answer(item, result, image, room)
+        if said.left_out:
+            self._counters.add("results_reduced")
+        elif said.error is not None and said.error.code == "too_large":
+            self._counters.add("results_too_large")
 
     def _flush(self, request: Request) -> None:
         for item in request.flush():
@@ -302,11 +324,11 @@ class Requests:
         done = request.done(now, self._boot_id)
         payload = contract.encode(done)
         order = request.order
-        self._known.end(order.camera, order.id, payload, now)
+        askers = self._known.end(order.camera, order.id, payload, now)
         feed.open.remove(request)
         feed.claims.forget_before(feed.buffer.oldest_seq())
         self._unacknowledged += 1
-        self._replies.done(done, payload, self._done_confirmed)
+        self._replies.done(done, payload, askers, self._done_confirmed)
 
     def _done_confirmed(self) -> None:
         """From the publisher's thread."""

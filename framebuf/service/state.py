@@ -30,8 +30,6 @@ class State:
     `changes` belongs to the main thread, `greeting` to the publisher's; both only read the parts.
     """
 
-    STATS_S = 60.0
-
     def __init__(
         self,
         config: Config,
@@ -126,8 +124,8 @@ class State:
         parts = [f"{len(self._buffers) - len(away)} of {len(self._buffers)} cameras online"]
         if away:
             parts.append(f"away: {', '.join(away)}")
-        if not broker.connected.is_set():
-            parts.append("broker refuses us" if broker.refused else "no broker")
+        if broker.trouble or not broker.connected.is_set():
+            parts.append(broker.trouble or "no broker yet")
         return "; ".join(parts)
 
     def _availability(self, name: str) -> Outgoing:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from framebuf.buffer.directory import file_system
 from framebuf.errors import ConfigError
-from framebuf.service.broker import Broker, Session
+from framebuf.service.broker import Broker
 from framebuf.service.health import Counters
+from framebuf.service.message import Session
 from framebuf.service.orders import made_up_id
 from framebuf.service.wallclock import clock_synchronised
 
@@ -71,11 +72,11 @@ def try_broker(desk: Desk) -> None:
         return
     broker.start()
     until = time.monotonic() + BROKER_S
-    while not broker.connected.wait(0.05) and not broker.refused and time.monotonic() < until:
+    while not broker.connected.wait(0.05) and not broker.trouble and time.monotonic() < until:
         pass
     if not broker.connected.is_set():
         desk.fail(
-            "mqtt", f"{mqtt.host}:{mqtt.port}: {broker.refused or 'no answer'}",
+            "mqtt", broker.trouble or f"no answer from the broker {mqtt.host}:{mqtt.port}",
             "start the broker, or mend host, port and credentials",
         )  # fmt: skip
     broker.stop()

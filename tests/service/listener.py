@@ -82,6 +82,9 @@ class Listener:
         with self._changed:
             return tuple(self._messages)
 
+    def is_connected(self) -> bool:
+        return self._client.is_connected()
+
     def publish(
         self,
         topic: str,
@@ -174,6 +177,7 @@ class Listener:
                     retain=heard.retain,
                     qos=heard.qos,
                     arrived_s=arrived_s,
+                    correlation=getattr(heard.properties, "CorrelationData", None),
                 )
                 self._messages.append(message)
                 self._changed.notify_all()

@@ -24,6 +24,8 @@ class Message:
     qos: int = 1
     arrived_s: float = 0.0
     """Monotonic seconds."""
+    correlation: bytes | None = None
+    """Its Correlation Data."""
 
     @property
     def leaf(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
@@ -29,12 +30,20 @@ def free_port() -> int:
 class Mosquitto:
     """A broker on 127.0.0.1 that can be stopped and started on the same port."""
 
-    def __init__(self, program: str, folder: Path, port: int, extra: str = "") -> None:
+    def __init__(
+        self, program: str, folder: Path, port: int, extra: str = "", *, queue: int = 0
+    ) -> None:
+        """`queue`: messages that it keeps for a client that lags; 0: all.
+
+        `extra` may have keys of the first listener, then listeners of its own.
+        """
         self.port = port
         self._program = program
         self._config = folder / "mosquitto.conf"
         self._config.write_text(
-            f"listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\n{extra}"
+            # root would become a user that cannot read the test's files
+            f"user root\nmax_queued_messages {queue}\n"
+            f"listener {port} 127.0.0.1\nallow_anonymous true\n{extra}"
         )
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -55,9 +64,14 @@ class Mosquitto:
                 return
         raise TimeoutError(f"mosquitto does not listen on {self.port}")
 
+    def signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def stop(self) -> None:
         if self._process is not None:
             self._process.terminate()
+            self._process.send_signal(signal.SIGCONT)
             self._process.wait(10)
             self._process = None
 
@@ -65,13 +79,26 @@ class Mosquitto:
 class Node:
     """The daemon, run as its users run it, on a configuration of the test's."""
 
-    def __init__(self, folder: Path, port: int, tables: str, name: str = "t") -> None:
-        """`tables` are the [[camera]] and [[model]] tables, and more keys of [node] first."""
+    def __init__(
+        self,
+        folder: Path,
+        port: int,
+        tables: str,
+        name: str = "t",
+        *,
+        mqtt: str = "",
+        env: dict[str, str] | None = None,
+    ) -> None:
+        """`tables` are the [[camera]] and [[model]] tables, and more keys of [node] first.
+
+        `mqtt` are more keys of [mqtt], `env` more variables of its environment.
+        """
+        self._env = os.environ | (env or {})
         self.name = name
         self.ring_dir = Path(f"/dev/shm/framebuf-test-{folder.name}-{free_port()}")
         self.config = folder / "framebuf.toml"
         self.config.write_text(
-            f'[mqtt]\nhost = "127.0.0.1"\nport = {port}\n'
+            f'[mqtt]\nhost = "127.0.0.1"\nport = {port}\n{mqtt}'
             f'[node]\nname = "{name}"\nring_dir = "{self.ring_dir}"\n'
             f'state_dir = "{folder}/state"\n{tables}'
         )
@@ -95,7 +122,7 @@ class Node:
     def launch(self) -> None:
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [FRAMEBUF, "run", "-c", self.config], stdout=log, stderr=log
+                [FRAMEBUF, "run", "-c", self.config], stdout=log, stderr=log, env=self._env
             )
 
     def wait_log(self, text: str) -> None:
@@ -157,6 +184,14 @@ class Node:
             raise
         finally:
             self.stop()
+
+
+def films(source: object, more: str = "", name: str = "gate") -> str:
+    """A [[camera]] table with 10 frames a second for the small network."""
+    return (
+        f'[[camera]]\nname = "{name}"\nsource = "{source}"\nfps = 10\nbuffer = "3s"\n'
+        f'models = ["tiny"]\n{more}'
+    )
 
 
 def nanodet(name: str = "obj", more: str = "") -> str:

@@ -78,7 +78,7 @@ def _result(result: dict[str, Any]) -> list[str]:
     if "error" in result:
         faults += _error("result", result["error"])
         return [*faults, f"result: an error and {kinds}"] if kinds else faults
-    if len(kinds) != 1:
+    if len(kinds) != 1 and not result.get("left_out"):
         faults.append(f"result: no error and findings {kinds}")
     faults += _batch(result.get("batch"))
     for detection in result.get("detections") or []:

@@ -32,7 +32,6 @@ COMPUTED = ("node.name", "node.ring_dir")
 """Keys whose default is not the same on every machine."""
 
 REFUSED = {
-    "mqtt.response_prefix": '["reply/"]',
     "camera.store": '"encoded"',
     "camera.models": '["person", "person"]',
     "model.decoder": '"yolov8"',

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties, VariableByteIntegers
 
 from framebuf.service.outbox import Outbox, Outgoing
 
@@ -84,3 +86,48 @@ def test_every_message_leaves_once_and_the_window_holds(steps):
             assert outbox.acknowledge(mid).topic == out[mid]
         assert len(outbox) == added - len(out) + len(under_way)
     assert len(set(out)) == len(out)
+
+
+def test_what_was_under_way_when_a_connection_ended_goes_first_on_the_next_and_one_by_one():
+    outbox = Outbox()
+    for name in "abcd":
+        outbox.add(message(name))
+    for mid in range(3):
+        outbox.sent(mid, outbox.next())
+    outbox.acknowledge(0)
+    assert outbox.recall() is None
+    outbox.sent(0, outbox.next())
+    assert outbox.next() is None
+    assert [outbox.acknowledge(0).topic, *drain(outbox)] == ["b", "c", "d"]
+
+
+def test_a_message_that_ends_every_connection_is_given_up():
+    outbox = Outbox()
+    outbox.add(message("poison"))
+    outbox.add(message("good"))
+    for turn in range(Outbox.MAX_LOSSES):
+        outbox.sent(1, outbox.next())
+        poison = outbox.recall()
+        assert (poison is not None) == (turn == Outbox.MAX_LOSSES - 1)
+    assert poison.topic == "poison"
+    assert drain(outbox) == ["good"]
+
+
+def test_a_retained_message_takes_the_place_of_an_older_one_that_waits():
+    outbox = Outbox()
+    for payload in (b"1", b"2"):
+        outbox.add(Outgoing("state", payload, retain=True))
+        outbox.add(Outgoing("done", payload))
+    outbox.add_first([Outgoing("state", b"3", retain=True)])
+    assert [m.payload for m in iter(outbox.next, None)] == [b"3", b"1", b"2"]
+
+
+@given(st.integers(0, 70_000), st.none() | st.binary(max_size=300))
+def test_the_size_of_a_packet_is_what_the_client_sends(length, correlation):
+    topic, payload = "a/é", b"x" * length
+    extra = Properties(PacketTypes.PUBLISH)
+    if correlation is not None:
+        extra.CorrelationData = correlation
+    rest = b"\0\0" + topic.encode() + b"\0\0" + extra.pack() + payload
+    packet = b"\x32" + VariableByteIntegers.encode(len(rest)) + rest
+    assert Outgoing(topic, payload, correlation=correlation).size() == len(packet)

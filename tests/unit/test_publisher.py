@@ -6,9 +6,13 @@ from queue import SimpleQueue
 
 import pytest
 
+from framebuf.service.connection import Welcome
 from framebuf.service.health import Counters
 from framebuf.service.outbox import Outgoing
 from framebuf.service.publisher import Publisher
+
+GREETING = [Outgoing(leaf, b"online", retain=True) for leaf in ("status", "availability")]
+HELLO = [("status", b"online"), ("availability", b"online")]
 
 
 class Client:
@@ -18,7 +22,7 @@ class Client:
         self.taken: SimpleQueue[Outgoing] = SimpleQueue()
         self._mids = 0
 
-    def hand_over(self, message: Outgoing) -> int:
+    def publish(self, message: Outgoing) -> int:
         self._mids += 1
         self.taken.put(message)
         return self._mids
@@ -35,8 +39,7 @@ def client():
 
 @pytest.fixture
 def publisher(client):
-    greeting = [Outgoing("status", b"online", retain=True)]
-    publisher = Publisher(client.hand_over, lambda: greeting, Counters())
+    publisher = Publisher(lambda: GREETING, Counters())
     publisher.start()
     yield publisher
     publisher.stop((), 0.1)
@@ -45,10 +48,9 @@ def publisher(client):
 def test_what_waits_goes_out_in_order_after_the_greeting(publisher, client):
     for number in range(3):
         publisher.publish(Outgoing("result", b"%d" % number))
-    publisher.connect()
-    assert [client.next() for _ in range(4)] == [
-        ("status", b"online"), ("result", b"0"), ("result", b"1"), ("result", b"2"),
-    ]  # fmt: skip
+    publisher.connect(client, Welcome(resumed=False, max_packet=None, window=20))
+    results = [("result", b"0"), ("result", b"1"), ("result", b"2")]
+    assert [client.next() for _ in range(5)] == HELLO + results
 
 
 def test_what_is_of_the_moment_is_not_kept_while_the_broker_is_away(publisher, client):
@@ -56,14 +58,14 @@ def test_what_is_of_the_moment_is_not_kept_while_the_broker_is_away(publisher, c
     publisher.publish(Outgoing("stats", b"old", qos=0))
     publisher.publish(Outgoing("availability", b"offline", retain=True))
     publisher.publish(Outgoing("result", b"kept"))
-    publisher.connect()
-    assert [client.next() for _ in range(2)] == [("status", b"online"), ("result", b"kept")]
+    publisher.connect(client, Welcome(resumed=False, max_packet=None, window=20))
+    assert [client.next() for _ in range(3)] == [*HELLO, ("result", b"kept")]
     publisher.stop((), 0.05)
     assert client.taken.empty()
 
 
 def test_no_more_than_the_window_is_under_way(publisher, client):
-    publisher.connect()
+    publisher.connect(client, Welcome(resumed=False, max_packet=None, window=20))
     for number in range(40):
         publisher.publish(Outgoing("result", b"%d" % number))
     for _ in range(20):
@@ -73,16 +75,16 @@ def test_no_more_than_the_window_is_under_way(publisher, client):
 
 
 def test_the_last_messages_go_out_though_stop_comes_right_behind_them(publisher, client):
-    publisher.connect()
-    client.next()
+    publisher.connect(client, Welcome(resumed=False, max_packet=None, window=20))
+    assert [client.next() for _ in range(2)] == HELLO
     last = Outgoing("status", b"offline")
     publisher.stop([last], 0.2)
     assert client.next() == ("status", b"offline")
 
 
-def test_answers_to_strangers_are_bounded(client):
+def test_answers_to_strangers_are_bounded():
     counters = Counters()
-    publisher = Publisher(client.hand_over, list, counters)
+    publisher = Publisher(list, counters)
     for _ in range(1200):
         publisher.answer_stranger(Outgoing("ack", b"no"))
     assert counters.snapshot() == {"acks_dropped": 200}

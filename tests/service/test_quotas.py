@@ -1,0 +1,239 @@
+"""Brokers with limits, frozen and restarted: every accepted trigger gets its done."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.service.books import Books
+from tests.service.numbered import make_video
+from tests.service.parts import ASSETS, Mosquitto, Node, films, free_port, nanodet, tiny
+
+if TYPE_CHECKING:
+    from tests.service.messages import Message
+
+QUICK_STATS = {"FRAMEBUF_STATS_S": "0.3"}
+
+
+@contextmanager
+def limited(
+    program: str, folder: Path, extra: str, queue: int = 1000, name: str = "lim"
+) -> Iterator[tuple[Books, Node, Mosquitto]]:
+    """A broker with these limits, a node and its books."""
+    broker = Mosquitto(program, folder, free_port(), extra, queue=queue)
+    broker.start()
+    try:
+        film = make_video(folder / "film.mp4", 50)
+        node = Node(folder, broker.port, films(film) + tiny(), name, env=QUICK_STATS)
+        with Books.open(broker.port, name) as books, node.running():
+            books.wait_text("gate/availability", "online")
+            yield books, node, broker
+    finally:
+        broker.stop()
+
+
+def counts(books: Books, after: int = -1, **wanted: int) -> dict[str, int]:
+    """The counters of the first stats after `after` that say so."""
+
+    def says(m: Message) -> bool:
+        if m.leaf != "stats":
+            return False
+        counters = m.document["counters"]
+        return all(counters.get(name, 0) == count for name, count in wanted.items())
+
+    found: dict[str, int] = books.wait_message(says, what=f"stats {wanted}", after=after).document[
+        "counters"
+    ]
+    return found
+
+
+def drain(books: Books, **trigger: Any) -> str:
+    asked = {"mode": "window", "before": 0, "after": 4} | trigger
+    id = books.send_trigger("gate", asked)
+    books.wait_done(id)
+    return id
+
+
+@pytest.mark.parametrize("limit", [500, 430])
+def test_a_result_that_is_larger_than_the_broker_takes_is_sent_without_its_embedding(
+    tool: Callable[[str], str], tmp_path: Path, limit: int
+) -> None:
+    limits = f"max_packet_size {limit}\n"
+    with limited(tool("mosquitto"), tmp_path, limits) as (books, node, _):
+        ids = [drain(books, meta={"lot": "x" * (limit - 250)}), drain(books)]
+        for id in ids:
+            results = books.request(id).results
+            assert [m.document["index"] for m in results] == [0, 1, 2, 3]
+            assert all(m.document["left_out"] == ["embedding"] for m in results)
+            assert books.request(id).done["event_type"] == "complete"
+        books.check_request(ids[1])
+        assert books.request(ids[0]).done["left_out"] == ["meta"]
+        counts(books, results_reduced=8)
+        assert "lost the broker" not in node.log
+
+
+def test_detections_that_are_larger_than_the_broker_takes_are_replaced_by_an_error(
+    tool: Callable[[str], str], tmp_path: Path
+) -> None:
+    broker = Mosquitto(tool("mosquitto"), tmp_path, free_port(), "max_packet_size 600\n")
+    broker.start()
+    photos = films(ASSETS / "photos").replace("tiny", "obj")
+    node = Node(tmp_path, broker.port, photos + nanodet(more="threshold = 0.05\n"), "lim")
+    try:
+        with Books.open(broker.port, "lim") as books, node.running():
+            books.wait_text("gate/availability", "online")
+            id = drain(books)
+            books.fence("gate")
+            done = books.check_request(id).done
+            errors = [m.document.get("error") for m in books.request(id).results]
+        assert done["event_type"] == "failed"
+        assert [error["code"] for error in errors] == ["too_large"] * 4
+        assert "lost the broker" not in node.log
+    finally:
+        broker.stop()
+
+
+def test_a_limit_that_the_broker_tells_by_refusing_is_learned(
+    tool: Callable[[str], str], tmp_path: Path
+) -> None:
+    """mosquitto 2.0.11 refuses with a code that is none, which ends the connection."""
+    limits = "message_size_limit 450\n"
+    with limited(tool("mosquitto"), tmp_path, limits) as (books, node, _):
+        id = drain(books)
+        results = books.request(id).results
+        assert [m.document["index"] for m in results] == [0, 1, 2, 3]
+        assert all(m.document["left_out"] == ["embedding"] for m in results)
+        assert node.log.count("lost the broker") <= 2
+        heard = len(books.messages)
+        at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        again = drain(books, at=at, before="5s", after=0)  # a session was just resumed
+        assert all("left_out" in m.document for m in books.request(again).results)
+        assert "status" not in [m.leaf for m in books.messages[heard:]], "no other connection"
+        assert node.log.count("lost the broker") <= 2
+
+
+def test_counts_add_up_with_what_a_second_client_saw(
+    tool: Callable[[str], str], tmp_path: Path
+) -> None:
+    limits = "max_inflight_messages 2\n"
+    with limited(tool("mosquitto"), tmp_path, limits) as (books, _, broker):
+        with Books.open(broker.port, "lim") as second:
+            for number in range(5):
+                books.send_trigger(
+                    "gate", {"id": f"w{number}", "mode": "window", "before": 0, "after": 10}
+                )
+            books.send_trigger("gate", {"id": "w0"})
+            books.send_trigger("gate", {"id": "late", "after": 1000, "deadline": "200ms"})
+            for bad in ({"befor": 1}, {"id": "a b"}, {"at": "now"}):
+                books.send_trigger("gate", bad)
+            for id in ("w0", "w1", "w2", "w3", "w4", "late"):
+                second.wait_done(id)
+            books.fence("gate")
+            second.wait_for(lambda heard: len([m for m in heard if m.leaf == "ack"]) >= 11)
+            heard = [m for m in second.messages if m.leaf in ("ack", "result", "done")]
+            said = counts(books, after=books.messages[-1].order, triggers_accepted=6)
+        acks = Counter(m.document["status"] for m in heard if m.leaf == "ack")
+        codes = Counter(
+            m.document["error"]["code"] for m in heard if "error" in m.document and m.leaf == "ack"
+        )
+        dones = [m.document for m in heard if m.leaf == "done"]
+        assert said["triggers_accepted"] == acks["accepted"]
+        assert said["triggers_duplicate"] == acks["duplicate"] == 1
+        assert {k: v for k, v in said.items() if k.startswith("rejected_")} == {
+            f"rejected_{code}": count for code, count in codes.items()
+        }
+        assert said["results"] == sum(m.leaf == "result" for m in heard)
+        assert sum(v for k, v in said.items() if k.startswith("done_")) == len(
+            {d["id"] for d in dones}
+        )
+        missing: Counter[str] = Counter()
+        for done in {d["id"]: d for d in dones}.values():
+            missing.update(done["missing"])
+        assert {k: v for k, v in said.items() if k.startswith("missing_")} == {
+            f"missing_{reason}": count for reason, count in missing.items()
+        }
+        second.check_everything()
+
+
+def test_a_frozen_broker_gets_all_that_was_said_when_it_thaws(
+    tool: Callable[[str], str], tmp_path: Path
+) -> None:
+    with limited(tool("mosquitto"), tmp_path, "") as (books, node, broker):
+        ids = [
+            books.send_trigger("gate", {"mode": "window", "before": 0, "after": 15})
+            for _ in range(3)
+        ]
+        for id in ids:
+            books.wait_results(id, 2)
+        broker.signal(signal.SIGSTOP)
+        for id in ids:
+            node.wait_log(f"request {id} of camera gate: complete, 15 of 15")
+        broker.signal(signal.SIGCONT)
+        for id in ids:
+            books.wait_done(id)
+        books.fence("gate")
+        for id in ids:
+            assert books.check_request(id).done["published"] == 15
+
+
+def test_after_a_restart_with_nothing_kept_every_accepted_trigger_has_its_done(
+    tool: Callable[[str], str], tmp_path: Path
+) -> None:
+    limits = "max_inflight_messages 5\n"
+    with limited(tool("mosquitto"), tmp_path, limits, queue=50) as (books, node, broker):
+        trigger = {"mode": "window", "before": 0, "after": 12}
+        ids = [books.send_trigger("gate", trigger) for _ in range(6)]
+        for id in ids:
+            books.wait_results(id, 2)
+        for turn in (2, 3):
+            broker.stop()
+            broker.start()
+            node.wait_for(
+                lambda turn=turn: node.log.count("connected to the broker") == turn,  # type: ignore[misc]
+                "another connection",
+            )
+        node.wait_for(books.is_connected, "the books' connection")
+        for id in ids:
+            node.wait_log(f"request {id} of camera gate")
+        # what an empty broker took while nobody was subscribed is gone; dones are remembered
+        for id in ids:
+            books.send_trigger("gate", {"id": id})
+            done = books.wait_done(id).document
+            assert done["event_type"] == "complete"
+            assert done["published"] == 12
+        said = counts(books, after=len(books.messages) - 1, triggers_accepted=6)
+        assert said["triggers_duplicate"] == 6
+        assert said["connects"] == 3
+
+
+def test_triggers_to_a_node_that_is_frozen_are_answered_if_the_broker_kept_them(
+    tool: Callable[[str], str], tmp_path: Path
+) -> None:
+    """max_queued_messages drops the rest, of which nobody is told."""
+    limits = "max_inflight_messages 3\n"
+    with limited(tool("mosquitto"), tmp_path, limits, queue=5) as (books, node, _):
+        node.signal(signal.SIGSTOP)
+        for number in range(40):
+            trigger = {"id": f"q{number}", "mode": "window", "before": 1}
+            books.publish("framebuf/lim/gate/trigger", json.dumps(trigger).encode())
+        node.signal(signal.SIGCONT)
+
+        def all_done(m: Message) -> bool:
+            said = m.document["counters"] if m.leaf == "stats" else {}
+            return 20 <= said.get("triggers_accepted", 0) == said.get("done_complete", 0)
+
+        books.wait_message(all_done, what="a done for each accepted trigger")
+        # the broker may have dropped what is for the books too; dones are remembered
+        accepted = {m.id for m in books.messages if m.leaf == "ack" and m.id is not None}
+        assert accepted
+        for id in sorted(accepted):
+            books.send_trigger("gate", {"id": id})
+            assert books.wait_done(id).document["published"] == 1
