@@ -20,11 +20,11 @@ from framebuf.contract import Topics
 from framebuf.frames import Part
 from framebuf.results import BatchPlace, Classification, Detection, Failure, Findings, FrameResult
 from framebuf.service import images, survey
-from framebuf.service.broker import Message
 from framebuf.service.encoder import Encoder
 from framebuf.service.feed import Feed
 from framebuf.service.health import Counters
 from framebuf.service.last_image import LastImages
+from framebuf.service.message import Message
 from framebuf.service.report import Desk
 from framebuf.service.requests import Requests
 from framebuf.units import Moment, Size
