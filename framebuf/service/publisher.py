@@ -64,6 +64,7 @@ class Publisher:
         self._outbox = Outbox()
         self._link: Link | None = None
         self._learned: int | None = None  # as max_packet, from refusals; kept over connections
+        self._given_up: set[str] = set()  # retained topics of the node, on which the broker closes
         self._told: set[tuple[str, str]] = set()
         self._strangers = threading.Semaphore(MAX_STRANGERS)
         self._stop_by = 0.0
@@ -156,12 +157,14 @@ class Publisher:
     def _give_up(self, message: Outgoing, *, garbled: bool) -> None:
         """Connections end over it, and would for ever: less of it may do, else it is not sent."""
         self._tell_once(message.topic, "ends the connection over it")
-        if message.smaller is None:
-            self._counters.add("messages_given_up")
-            _settle(message)
-            return
         if garbled:
             self._learn(message)
+        if message.smaller is None:
+            self._counters.add("messages_given_up")
+            if message.retain:
+                self._given_up.add(message.topic)  # else the next greeting would begin anew
+            _settle(message)
+            return
         less = message.smaller(message.payload, len(message.payload) - 1 if garbled else 0)
         self._counters.add("messages_reduced")
         self._outbox.add_first([replace(message, payload=less, smaller=None)])
@@ -191,7 +194,7 @@ class Publisher:
                 self._counters.add("messages_too_large")
                 self._tell_once(
                     message.topic,
-                    f"takes {self.max_packet} bytes, too few: not sent",
+                    f"does not take {message.size()} bytes: not sent",
                 )
                 _settle(message)
                 continue
@@ -207,6 +210,8 @@ class Publisher:
         Sent as it is, it would end the connection, and the next one, and so on for ever.
         """
         limit = self.max_packet
+        if message.retain and message.topic in self._given_up:
+            return None
         if limit is None or (size := message.size()) <= limit:
             return message
         if message.smaller is None:

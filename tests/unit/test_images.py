@@ -36,6 +36,8 @@ C = "framebuf/n/gate"
 
 
 class FakeBroker:
+    max_packet = None
+
     def __init__(self):
         self.connected = threading.Event()
         self.connected.set()
@@ -78,7 +80,7 @@ class Bench:
         topics = Topics("framebuf", "n")
         self.last = LastImages(topics, self.encoder, self.counters) if last_image else None
         self.requests = Requests(
-            Node(name="n"), topics, [self.feed], self.broker, self.counters, "b", self.encoder,
+            Node(name="n"), (), topics, [self.feed], self.broker, self.counters, "b", self.encoder,
             self.last,
         )  # fmt: skip
         newest = time.monotonic_ns() - MS
@@ -439,3 +441,12 @@ def test_a_newer_frame_takes_the_place_of_one_that_was_not_drawn_yet(bench):
     bench.begun.get(timeout=SOON_S)
     assert bench.begun.empty()
     assert bench.counters.snapshot()["last_images_skipped"] == 2
+
+
+def test_a_picture_that_is_larger_than_the_broker_takes_is_dropped_and_said_to_be(bench):
+    bench.broker.max_packet = 1024
+    bench.open_gate(3)
+    bench.trigger()
+    bench.answer(found(), found(), found())
+    assert bench.results(3) == [(0, "dropped"), (1, "dropped"), (2, "dropped")]
+    assert bench.counters.snapshot()["images_dropped"] == 3
