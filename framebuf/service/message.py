@@ -50,5 +50,5 @@ class Session:
     """How long the broker keeps the session; 0: a clean one each time."""
     will: Outgoing | None = None
     will_delay_s: int = 10
-    max_packet: int = 2**28
+    max_packet: int = 2**28 - 1
     """What the broker may send at most, bytes; the default is MQTT's own limit."""
