@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -88,8 +88,9 @@ def test_a_broker_without_mqtt_5_is_spoken_to_in_3_1_1(
 def test_mqtt_5_is_tried_again_on_a_later_connection(
     mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with gateway(mosquitto) as old, Kept(old.port) as kept:
+    with gateway(mosquitto) as old, ExitStack() as stack:
         old.without_5 = "says so"
+        kept = stack.enter_context(Kept(old.port))
         until(lambda: kept.count("connects") == 1, "a connection")
         old.drop_all()
         until(lambda: kept.count("connects") == 2, "a second connection")
