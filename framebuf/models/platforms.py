@@ -1,0 +1,30 @@
+"""The platforms that models are compiled for, and how many NPU cores each has."""
+
+from __future__ import annotations
+
+CORES = {
+    "rk3562": 1,
+    "rk3566": 1,
+    "rk3568": 1,
+    "rk3576": 2,
+    "rk3582": 3,  # two or three; like go-rknnlite, three
+    "rk3588": 3,
+}
+"""Cores of one NPU (rknn-toolkit2's documentation)."""
+
+SIMULATED = "sim:"
+"""What a platform begins with that is only played."""
+
+
+def chip(platform: str) -> str:
+    """The platform without `sim:`."""
+    return platform.removeprefix(SIMULATED)
+
+
+def is_simulated(platform: str) -> bool:
+    return platform.startswith(SIMULATED)
+
+
+def cores_of(platform: str) -> int:
+    """Cores that a model can have for itself; a CPU is one, for its sessions share the threads."""
+    return CORES.get(chip(platform), 1)
