@@ -28,6 +28,11 @@ class Runtime(Protocol):
     @property
     def outputs(self) -> tuple[TensorSpec, ...]: ...
 
+    @property
+    def versions(self) -> str:
+        """What runs the model, for people: `onnxruntime 1.23.2`; a simulated one says so."""
+        ...
+
     def infer(self, tensor: NDArray[np.generic]) -> Outputs:
         """Run once: (batch, …) of the input's dtype to (batch, …) float32, one per output.
 
@@ -44,9 +49,17 @@ class Runtime(Protocol):
 
 
 def open_runtime(
-    path: Path, platform: str, *, threads: int, layout: Literal["nchw", "nhwc"] | None = None
+    path: Path,
+    platform: str,
+    *,
+    threads: int,
+    layout: Literal["nchw", "nhwc"] | None = None,
+    core: int | None = None,  # noqa: ARG001 - for the NPUs to come
 ) -> Runtime:
-    """Load a model file on `platform` (`cpu`; `threads` are its share of the processor).
+    """Load a model file on `platform`.
+
+    On `cpu`, `threads` are its share of the processor. On an NPU a context is pinned to `core`,
+    from 0; None: it takes them all while it runs.
 
     Raises:
         ModelError: the file is missing or broken, or nothing here runs it.

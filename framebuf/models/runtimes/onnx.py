@@ -36,6 +36,7 @@ class OnnxRuntime:
         self.path = path
         self.input = picture
         self.outputs = outputs
+        self.versions = f"onnxruntime {onnxruntime.__version__}"
         self._session: Any = session
         self._names = [output.name for output in outputs]
 
