@@ -11,7 +11,7 @@ from framebuf.errors import ModelError
 from framebuf.frames import Frame
 from framebuf.models.backlog import Job
 from framebuf.models.batch import Batch
-from framebuf.models.lane import Lane
+from framebuf.models.lanes import open_lanes
 from framebuf.models.network import open_network
 from framebuf.models.prepare import open_preparer
 from framebuf.units import Moment
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from framebuf.config import Model
+    from framebuf.models.lane import Lane
     from framebuf.results import FrameResult
 
 ANSWER_S = 120.0
@@ -47,9 +48,10 @@ class RuntimePool:
 
         Raises:
             ModelError: a file is missing or broken, or does not fit its configuration.
+            InferenceError: the first batch failed.
         """
         network = open_network(model)
-        lane = Lane(network.platform, network.contexts)
+        (lane,) = open_lanes([network]).values()
         lane.start()
         # two full tensors a context, and as many frames waiting to be put into them
         return cls(model, lane, 4 * network.sizes[-1] * len(network.contexts))

@@ -19,7 +19,7 @@ from framebuf.buffer.directory import RingDirectory
 from framebuf.capture.camera import Camera
 from framebuf.contract import Topics
 from framebuf.errors import ConfigError, ModelError, RingError
-from framebuf.models.lane import Lane
+from framebuf.models.lanes import open_lanes
 from framebuf.models.network import open_network
 from framebuf.service.broker import Broker
 from framebuf.service.encoder import Encoder
@@ -33,7 +33,10 @@ from framebuf.service.state import State
 from framebuf.service.systemd import Notifier
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from framebuf.config import Loaded
+    from framebuf.models.lane import Lane
     from framebuf.models.network import Network
     from framebuf.service.message import Message
 
@@ -117,10 +120,15 @@ class Daemon:
             camera.start()
             stack.callback(camera.stop, 3.0)
         networks = self._open_networks()
-        lane = Lane("cpu", [context for network in networks for context in network.contexts])
-        lane.start()
-        stack.callback(lane.close)
-        feeds = [Feed(camera, buffers[camera.name], lane) for camera in self._config.camera]
+        lanes = open_lanes(networks)
+        for lane in lanes.values():
+            lane.start()
+            stack.callback(lane.close)
+        lane_of = {network.name: lanes[network.platform] for network in networks}
+        feeds = [
+            Feed(camera, buffers[camera.name], lane_of[camera.models[0]])
+            for camera in self._config.camera
+        ]
         encoder = Encoder(draws=self._config.mqtt.last_image)
         encoder.start()
         stack.callback(encoder.stop)
@@ -154,10 +162,12 @@ class Daemon:
         )  # fmt: skip
         self._notifier.tell(READY="1", STATUS=state.text(broker))
         self.ready.set()
-        self._tick(broker, requests[0], lane, state)
+        self._tick(broker, requests[0], tuple(lanes.values()), state)
         self._notifier.tell(STOPPING="1")
 
-    def _tick(self, broker: Broker, requests: Requests, lane: Lane, state: State) -> None:
+    def _tick(
+        self, broker: Broker, requests: Requests, lanes: Sequence[Lane], state: State
+    ) -> None:
         """Until `stop`: availability, pictures, stats, the service manager."""
         stats_s = float(os.environ.get("FRAMEBUF_STATS_S", STATS_S))  # for tests
         stats_due = time.monotonic() + stats_s
@@ -172,7 +182,8 @@ class Daemon:
                 broker.publish(state.stats(requests.open_count()))
             self._notifier.tell(STATUS=state.text(broker))
             now = time.monotonic_ns()
-            if now - requests.beat_ns < HUNG_NS and lane.longest_run_ns(now) < HUNG_NS:
+            longest_ns = max(lane.longest_run_ns(now) for lane in lanes)
+            if now - requests.beat_ns < HUNG_NS and longest_ns < HUNG_NS:
                 self._notifier.tell(WATCHDOG="1")
 
     def _broker(self, requests: list[Requests], state: State) -> Broker:

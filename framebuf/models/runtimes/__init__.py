@@ -36,7 +36,7 @@ class Runtime(Protocol):
     def infer(self, tensor: NDArray[np.generic]) -> Outputs:
         """Run once: (batch, …) of the input's dtype to (batch, …) float32, one per output.
 
-        The arrays are the caller's until its next call.
+        The arrays are the caller's to keep: they are read while the next batch runs.
 
         Raises:
             InferenceError: the accelerator failed the call.
