@@ -75,12 +75,11 @@ class Plan:
         if not self._all and not self._pinned:
             raise ModelError("expected the cost of at least one batch size, got none")
         # By number of frames. The least to run them on one core, and the batch to begin with; the
-        # least from a moment when all cores are free; the same where a batch on all begins
+        # least from a moment when all cores are free; the same where a batch on all comes first
         self._alone = [0]
         self._alone_size = [0]
         self._free = [0]
         self._together = [NEVER]
-        self._together_size = [0]
 
     def next(self, waiting: int, busy: Sequence[int]) -> Step:
         """What to run next for `waiting` frames, at least 1.
@@ -93,12 +92,14 @@ class Plan:
         rank, alone_ns, count = (singly, 0, 0), singly, waiting
         for first, end in enumerate(self._ends(waiting, busy, free_ns)):
             begins = max(end, free_ns)
-            # Of equal ends the one whose batch begins first, then the one that idles least
-            this = (begins + self._together[waiting - first], begins, -first)
+            # Of equal ends the one whose batch begins first, then the one that idles least. From
+            # idleness, what is prepared soonest: the rest is prepared while it runs
+            soonest = begins if free_ns else -min(first, 1)
+            this = (begins + self._together[waiting - first], soonest, -first)
             if this < rank:
                 rank, alone_ns, count = this, end, first
         if not count:
-            return Step(self._together_size[waiting], None)
+            return Step(self._batch(waiting, smallest=not free_ns), None)
         core = min(range(self._pinned), key=busy.__getitem__)
         share = min(count, self._share(alone_ns - busy[core]))
         return Step(self._alone_size[share], core)
@@ -140,14 +141,23 @@ class Plan:
             )
             self._alone.append(min(alone, NEVER))
             self._alone_size.append(-size)
-            together, size = min(
-                ((ns + self._free[max(0, n - size)], -size) for size, ns in self._all.items()),
-                default=(NEVER, 0),
+            together = min(
+                (ns + self._free[max(0, n - size)] for size, ns in self._all.items()),
+                default=NEVER,
             )
             self._together.append(min(together, NEVER))
-            self._together_size.append(-size)
             singly = self._alone[-(-n // self._pinned)] if self._pinned else NEVER
             self._free.append(min(together, singly))
+
+    def _batch(self, waiting: int, *, smallest: bool) -> int:
+        """The batch on all cores to begin with, where there are several best ones."""
+        least = self._together[waiting]
+        best = [
+            size
+            for size, ns in self._all.items()
+            if ns + self._free[max(0, waiting - size)] == least
+        ]
+        return min(best) if smallest else max(best)
 
     def _share(self, ns: int) -> int:
         """How many frames one core runs within `ns`."""
