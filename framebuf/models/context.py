@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
-from queue import Queue, SimpleQueue
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from queue import Empty, Full, Queue, SimpleQueue
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from framebuf.errors import InferenceError
 from framebuf.models.batch import Batch
@@ -42,7 +42,7 @@ class Line(Protocol):
 
     def begin(self, run: Run) -> None: ...
 
-    def end(self, run: Run) -> None: ...
+    def end(self, run: Run, following: Run | None = None) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,6 +52,7 @@ class _Filled:
     run: Run
     memory: Batch
     batch: Batch
+    tensor: NDArray[Any]
     jobs: list[Job]
     taken_ns: list[int]
     prepared_ns: int
@@ -185,27 +186,52 @@ class Context:
                 continue
             took_ns = time.monotonic_ns() - begun
             self._prepare_ns = (3 * self._prepare_ns + took_ns // len(jobs)) // 4
-            self._ready.put(_Filled(run, memory, batch, jobs, taken_ns, took_ns))
+            self._ready.put(_Filled(run, memory, batch, batch.tensor, jobs, taken_ns, took_ns))
         self._ready.put(None)
 
     def _run(self, line: Line) -> None:
-        while (filled := self._ready.get()) is not None:
-            tensor = filled.batch.tensor
-            line.begin(filled.run)
-            self.running_since_ns = started = time.monotonic_ns()
-            outputs: Outputs | Failure
-            try:
-                outputs = self._runtime.infer(tensor)
-            except InferenceError as error:
-                outputs = Failure(error.code, str(error))
-            infer_ns = time.monotonic_ns() - started
-            self.running_since_ns = None
-            line.end(filled.run)
-            self.runs += 1
-            placements = filled.batch.placements
+        filled = self._ready.get()
+        begun = False
+        while filled is not None:
+            if not begun:
+                line.begin(filled.run)
+            ran = self._infer(filled)
+            # What is ready begins in the same step: the accelerator waits for nothing else
+            ready = self._peek()
+            read = self._hand_over(ran)
+            begun = line.end(filled.run, ready[0].run if read and ready and ready[0] else None)
             self._free.put(filled.memory)
-            self._ran.put(_Ran(filled, placements, outputs, infer_ns))
+            if not read:
+                self._ran.put(ran)
+            filled = ready[0] if ready else self._ready.get()
         self._ran.put(None)
+
+    def _infer(self, filled: _Filled) -> _Ran:
+        self.running_since_ns = started = time.monotonic_ns()
+        outputs: Outputs | Failure
+        try:
+            outputs = self._runtime.infer(filled.tensor)
+        except InferenceError as error:
+            outputs = Failure(error.code, str(error))
+        infer_ns = time.monotonic_ns() - started
+        self.running_since_ns = None
+        self.runs += 1
+        return _Ran(filled, filled.batch.placements, outputs, infer_ns)
+
+    def _peek(self) -> tuple[_Filled | None, ...]:
+        """The next tensor, where it is ready; in it None: there are no more."""
+        try:
+            return (self._ready.get_nowait(),)
+        except Empty:
+            return ()
+
+    def _hand_over(self, ran: _Ran) -> bool:
+        """Give what came out to be read; False: the reader is behind."""
+        try:
+            self._ran.put_nowait(ran)
+        except Full:
+            return False
+        return True
 
     def _answer(self) -> None:
         while (ran := self._ran.get()) is not None:

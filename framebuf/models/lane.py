@@ -147,21 +147,34 @@ class Lane:
             while not self._timeline.may_begin(run):
                 self._granted[run.context].wait()
             self._timeline.begin(run, time.monotonic_ns())
-            self._decide(run.since_ns)
+            self._stir(run.since_ns)
 
-    def end(self, run: Run) -> None:
-        """The inference is over: its cores are free, and so is its tensor soon."""
+    def end(self, run: Run, following: Run | None = None) -> bool:
+        """The inference is over. Whether `following` has begun at once, as by `begin`."""
         with self._lock:
-            self._end(run)
+            return self._end(run, following)
 
     # under the lock -----------------------------------------------------------------------
 
-    def _end(self, run: Run) -> None:
+    def _end(self, run: Run, following: Run | None = None) -> bool:
+        now_ns = time.monotonic_ns()
         self._release(self._lines[run.context.model], run)
         self._timeline.remove(run)
-        self._decide(time.monotonic_ns())
+        begins = following is not None and self._timeline.may_begin(following)
+        if begins and following is not None:
+            self._timeline.begin(following, now_ns)
         for other in self._timeline.ready():
             self._granted[other.context].notify()
+        self._stir(now_ns)
+        return begins
+
+    def _stir(self, now_ns: int) -> None:
+        """Have somebody decide who has nothing else to do: the accelerator waits for this one."""
+        if self._idle:
+            self._due_ns = now_ns
+            self._ring()
+        else:
+            self._decide(now_ns)
 
     @staticmethod
     def _release(line: _Line, run: Run) -> None:

@@ -88,8 +88,7 @@ class Plan:
         """
         self._grow(waiting)
         free_ns = max(busy)
-        singly = self._singly(waiting, busy)
-        rank, alone_ns, count = (singly, 0, 0), singly, waiting
+        rank, alone_ns, count = (NEVER, 0, 0), NEVER, 0
         for first, end in enumerate(self._ends(waiting, busy, free_ns)):
             begins = max(end, free_ns)
             # Of equal ends the one whose batch begins first, then the one that idles least. From
@@ -98,6 +97,14 @@ class Plan:
             this = (begins + self._together[waiting - first], soonest, -first)
             if this < rank:
                 rank, alone_ns, count = this, end, first
+        # All on single cores: no quicker than their work shared evenly, which most often settles it
+        if (
+            self._pinned
+            and sum(busy[: self._pinned]) + self._alone[waiting] < self._pinned * rank[0]
+        ):
+            singly = self._singly(waiting, busy)
+            if singly <= rank[0]:
+                alone_ns, count = singly, waiting
         if not count:
             return Step(self._batch(waiting, smallest=not free_ns), None)
         core = min(range(self._pinned), key=busy.__getitem__)
