@@ -171,7 +171,7 @@ def _parsed(buffer: FlatBuffer, text: str, what: str) -> dict[str, Any]:
 
 
 def _batch(buffer: FlatBuffer, text: str) -> int:
-    if not re.fullmatch("[0-9]{0,6}", text, re.ASCII) or int(text or "0") > MOST_BATCH:
+    if not re.fullmatch("[0-9]{0,6}", text) or int(text or "0") > MOST_BATCH:
         raise buffer.broken(f"expected a batch of {MOST_BATCH} or less, got {text[:40]!r}")
     return int(text or "0") or 1
 
