@@ -136,6 +136,8 @@ def test_mean_and_std_come_from_the_generators_notes(path, notes):
     [
         "no literal", "__import__('os')", "{'attrs': 3}", "{'attrs': {'in': 3}}", "'open",
         "{'attrs': {'in': {'mean': ['a'], 'std': []}}}", "{1: 2}", "[" * 100_000, "1" * 5000,
+        "{'attrs': {'in': {'mean': [" + "9" * 350 + "], 'std': [1]}}}",
+        "{'attrs': {'in': {'mean': [1e999], 'std': [None]}}}",
         "{'attrs': {'in': {'mean': [inf, 1, 1], 'std': [nan]}}}",
     ],
 )  # fmt: skip

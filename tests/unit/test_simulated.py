@@ -517,12 +517,24 @@ def test_the_environment_says_how_it_behaves(monkeypatch):
         ("scale=quick", "FRAMEBUF_SIM: expected scale=a number, got 'scale=quick'"),
         ("seed=1.5", "FRAMEBUF_SIM: expected seed=a whole number, got 'seed=1.5'"),
         ("seed=1,seed=2", "FRAMEBUF_SIM: seed stands twice"),
-        ("scale=-1", "simulated NPU: expected scale a finite number from 0, got -1.0"),
-        ("scale=nan", "simulated NPU: expected scale a finite number from 0, got nan"),
-        ("scale=inf", "simulated NPU: expected scale a finite number from 0, got inf"),
-        ("jitter=1.5", "simulated NPU: expected jitter from 0 to 1, got 1.5"),
-        ("errors=0.6,hangs=0.6", "simulated NPU: expected at most 1 of both together, got errors"),
-        ("fails_after=-1", "simulated NPU: expected fails_after from 0, got -1"),
+        (
+            "scale=-1",
+            "FRAMEBUF_SIM: simulated NPU: expected scale a finite number from 0, got -1.0",
+        ),
+        (
+            "scale=nan",
+            "FRAMEBUF_SIM: simulated NPU: expected scale a finite number from 0, got nan",
+        ),
+        (
+            "scale=inf",
+            "FRAMEBUF_SIM: simulated NPU: expected scale a finite number from 0, got inf",
+        ),
+        ("jitter=1.5", "FRAMEBUF_SIM: simulated NPU: expected jitter from 0 to 1, got 1.5"),
+        (
+            "errors=0.6,hangs=0.6",
+            "FRAMEBUF_SIM: simulated NPU: expected at most 1 of both together",
+        ),
+        ("fails_after=-1", "FRAMEBUF_SIM: simulated NPU: expected fails_after from 0, got -1"),
         ("zeros=2", "FRAMEBUF_SIM: expected zeros=0 or 1, got 'zeros=2'"),
     ],
 )
