@@ -124,8 +124,7 @@ def _file(path: Path, fd: int) -> RknnFile:
     if start + length + 8 > size:
         raise buffer.broken(f"expected {start + length + 8} bytes or more, it has {size}")
     if buffer.identifier != b"RKNN":
-        found = f"got {buffer.identifier!r} (rknn-toolkit 1 makes others)"
-        raise buffer.broken(f"expected a FlatBuffer RKNN, {found}")
+        raise buffer.broken(f"expected a FlatBuffer RKNN, got {buffer.identifier!r} (toolkit 1?)")
     document = _document(FlatBuffer(path, fd, start + length, size - start - length))
     root = buffer.root
     batch = _batch(buffer, root.text(ROOT_BATCH, MOST_TEXT))
