@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,7 +39,8 @@ def inspect(
     family = describe_family(model)
     if json:
         # one file is its own document; a family's are in one
-        document = family[0] if "{" not in model else {"model": model, "files": family}
+        whole = {"model": os.fsencode(model).decode("utf-8", "replace"), "files": family}
+        document = whole if "{" in model else family[0]
         sys.stdout.write(msgspec.json.encode(document).decode() + "\n")
         return
     typer.echo("\n\n".join(map(_shown, family)))

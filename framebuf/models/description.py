@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -88,11 +89,16 @@ def describe_family(path: str) -> tuple[Description, ...]:
     return tuple(found)
 
 
+def _text(path: Path) -> str:
+    """A path may hold bytes that are no text."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
 def _rknn(path: Path) -> Description:
     file = RknnFile.read(path)
     said = file.said
     return Description(
-        file=str(path),
+        file=_text(path),
         format="rknn",
         platforms=file.platforms,
         batch=file.batch,
@@ -115,7 +121,7 @@ def _onnx(path: Path) -> Description:
     shape = inputs[0].shape if inputs else ()
     said = CustomString()
     return Description(
-        file=str(path),
+        file=_text(path),
         format="onnx",
         platforms=("cpu",),
         batch=shape[0] if shape else None,

@@ -11,7 +11,7 @@ from framebuf.models.custom_string import CustomString
     "text",
     [
         "labels=person, traffic light;task=detect;decoder=nanodet",
-        " task = detect ; decoder=nanodet;labels=person,traffic light;\0",
+        " task = detect ;labels=person,traffic light; ; decoder=nanodet\0",
         '{"labels": ["person", "traffic light"], "task": "detect", "decoder": "nanodet"}',
         '{"labels": "person,traffic light", "task": "detect", "decoder": "nanodet"}',
     ],

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -118,6 +119,20 @@ def test_what_a_file_says_does_not_write_to_the_terminal_as_it_likes(inspect, tm
     assert "in�[2J" in out
     assert "2 labels: a�b, �c" in out
     assert out.replace("\n", "").isprintable()
+
+
+def test_names_that_are_no_text_are_no_traceback(inspect, tmp_path):
+    path = tmp_path / os.fsdecode(b"m-\xff-batch1.rknn")
+    shutil.copy(ASSETS / "tiny-rk3588-i8-batch1.rknn", path)
+    assert document(inspect, path)["file"] == f"{tmp_path}/m-�-batch1.rknn"
+    assert document(inspect, str(path).replace("1.rknn", "{1}.rknn"))["model"].endswith("{1}.rknn")
+    assert inspect(path)[1].startswith(f"{tmp_path}/m-�-batch1.rknn: rknn for rk3588, ")
+    path = onnx(tmp_path / "odd.onnx", ("name", UINT8, ["N", 3, 8, 8]))
+    path.write_bytes(path.read_bytes().replace(b"name", b"\xff\xfe\xfd\xfc"))
+    code, out, err = inspect(path)
+    assert (code, out) == (1, "")
+    assert err.startswith(f"framebuf: {path}: ")
+    assert err.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def test_a_file_for_several_chips_names_them_all(path):
     assert RknnFile.read(rknn(path, document=document)).platforms == ("rk3566", "rk3568")
 
 
-@pytest.mark.parametrize("form", [1, 2, 6, 0x1_0000_0006])
+@pytest.mark.parametrize("form", [1, 2, 6, 0x101, 0x106])
 def test_old_formats_have_a_shorter_header(path, form):
     file = RknnFile.read(rknn(path, form=form))
     assert (file.format, file.batch) == (form, 4)
@@ -136,6 +136,8 @@ def test_mean_and_std_come_from_the_generators_notes(path, notes):
     [
         "no literal", "__import__('os')", "{'attrs': 3}", "{'attrs': {'in': 3}}", "'open",
         "{'attrs': {'in': {'mean': ['a'], 'std': []}}}", "{1: 2}", "[" * 100_000, "1" * 5000,
+        "{'attrs': {'in': {'mean': [" + "9" * 350 + "], 'std': [1]}}}",
+        "{'attrs': {'in': {'mean': [1e999], 'std': [None]}}}",
         "{'attrs': {'in': {'mean': [inf, 1, 1], 'std': [nan]}}}",
     ],
 )  # fmt: skip
@@ -188,7 +190,7 @@ def test_a_broken_file_says_what_is_wrong_and_what_to_do(path, given, message):
         (struct.pack("<8sQQ", b"RKNN", 6, 2**64 - 1) + bytes(99), "a broken .rknn file: expected "),
         (struct.pack("<8sQQ", b"RKNN", 6, 2) + bytes(99), "a broken .rknn file: its identifier"),
         (struct.pack("<8sQQ40x4s4s", b"RKNN", 6, 8, b"", b"VPMN") + bytes(99),
-         "a broken .rknn file: expected a FlatBuffer RKNN, got b'VPMN' (rknn-toolkit 1 makes"),
+         "a broken .rknn file: expected a FlatBuffer RKNN, got b'VPMN' (toolkit 1?)"),
     ],
 )  # fmt: skip
 def test_what_is_no_rknn_file_is_told_from_a_broken_one(path, content, message):
@@ -213,6 +215,38 @@ def test_offsets_that_go_in_circles_end(path):
             struct.pack_into("<I", buffer, place, (2**32 - place + 8) % 2**32)
         path.write_bytes(struct.pack("<8sQQ40x", b"RKNN", 6, len(buffer)) + buffer + bytes(8))
         refused(path)
+
+
+@pytest.mark.parametrize(
+    ("vtable", "size", "message"),
+    [
+        (16, 0, "expected a vtable of an even length of 4 or more, got 0"),
+        (16, 2, "expected a vtable of an even length of 4 or more, got 2"),
+        (16, 5, "expected a vtable of an even length of 4 or more, got 5"),
+        (16, 6, "it has no graph"),
+        (16, 200, "a vtable has bytes 16 to 216 of 24"),
+        (-4, 4, "a vtable has bytes -4 to -2 of 24"),
+        (24, 4, "a vtable has bytes 24 to 26 of 24"),
+    ],
+)
+def test_a_vtable_is_inside_and_of_a_length_that_can_be(path, vtable, size, message):
+    buffer = struct.pack("<I4siIHHI", 8, b"RKNN", 8 - vtable, 0, size, 4, 0)
+    header = struct.pack("<8sQQ38xH", b"RKNN", 6, len(buffer), 4)  # a length before it, too
+    path.write_bytes(header + buffer + bytes(8))
+    assert refused(path).startswith(f"a broken .rknn file: {message}")
+
+
+def test_a_file_that_is_cut_while_it_is_read_is_a_model_error(path, monkeypatch):
+    whole = rknn(path).stat()
+    os.truncate(path, whole.st_size - 30)
+    monkeypatch.setattr(os, "fstat", lambda _: whole)
+    assert "the JSON is cut: expected " in refused(path)
+
+
+@pytest.mark.parametrize("scale", [float("nan"), float("inf")])
+def test_a_scale_that_is_no_number_is_none(path, scale):
+    fields = ends(tensor("in", (1, 3, 8, 8), scales=(scale,)))
+    assert RknnFile.read(rknn(path, fields=fields)).inputs[0].scale is None
 
 
 def test_a_tensor_that_is_every_end_is_read_as_often_as_it_is_named(path):

@@ -16,6 +16,7 @@ from framebuf.models.runtimes.onnx import OnnxRuntime
 from framebuf.models.runtimes.simulated import SimulatedRuntime
 from framebuf.models.runtimes.simulated_npu import SimulatedNpu, simulated_npu
 from framebuf.models.tensor import TensorSpec
+from tests.unit.rknn_files import ends, rknn, tensor
 
 ROOT = Path(__file__).parents[2]
 ASSETS = ROOT / "tests/assets"
@@ -182,10 +183,10 @@ def test_singles_are_not_starved_by_batches_that_come_later(npu):
 def test_a_context_without_a_core_takes_the_one_that_is_free_longest(npu):
     claims = [npu.claim({core}) for core in (0, 1, 2)]
     waiting = npu.claim(None)
-    for claim, at in zip(claims, (30, 10, 20), strict=True):
+    for claim, at in zip(claims, (30, 20, 10), strict=True):
         npu.give_back(claim, at)
     assert waiting.cores == {0}, "whoever waits takes the first to come free"
-    assert [npu.claim(None).cores, npu.claim(None).cores] == [{1}, {2}]
+    assert [npu.claim(None).cores, npu.claim(None).cores] == [{2}, {1}]
 
 
 def test_a_wait_that_is_interrupted_leaves_the_queue(npu, monkeypatch):
@@ -401,17 +402,24 @@ def test_zeros_leave_the_model_beside_out(beside, opened):
     assert not any(output.any() for output in runtime.infer(pictures(runtime)))
 
 
-def test_a_model_slower_than_its_simulated_npu_is_told_once(beside, opened, time, caplog):
+def test_a_model_slower_than_its_simulated_npu_is_told_once(beside, opened, npu, time, caplog):
     runtime = opened(beside("tiny-n.onnx") / BATCH_8.name)
     compute = runtime._stand_in.onnx._session.run
     runtime._stand_in.onnx._session = type("Slow", (), {})()
 
+    waiting = []
+
     def slow(*given):
+        waiting.append(npu.claim(frozenset({1})))
         time.ns += 30_000_000
         return compute(*given)
 
     runtime._stand_in.onnx._session.run = slow
-    assert outcomes(runtime, 2) == [(30, False)] * 2
+    begun = time.ns
+    assert outcomes(runtime, 1) == [(30, False)]
+    assert waiting[0].since_ns == begun + 30_000_000, "nobody had the core while it worked"
+    npu.give_back(waiting[0], time.ns)
+    assert outcomes(runtime, 1) == [(30, False)]
     (record,) = caplog.records
     assert "took longer than the 22.3 ms" in record.getMessage()
 
@@ -423,6 +431,31 @@ def test_an_onnx_file_itself_runs_at_any_batch_and_takes_all_cores_for_more_than
     tensor = np.random.default_rng(0).normal(size=(5, 3, 256, 128)).astype(np.float32)
     for output, expected in zip(runtime.infer(tensor), plain.infer(tensor), strict=True):
         np.testing.assert_array_equal(output, expected)
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ((1, 7), r"m.onnx: expected outputs of the shapes \[\(7,\)\] as in m.rknn, got \[\(32,"),
+        (None, "m.rknn: expected mean and std of 3 channels for the float input of m.onnx, got"),
+    ],
+)
+def test_a_model_beside_that_cannot_stand_in_is_refused(tmp_path, output, message):
+    shutil.copy(ASSETS / "tiny-n.onnx", tmp_path / "m.onnx")
+    outputs = [tensor("embedding", (1, 32)), tensor("logits", (1, 10))]
+    if output is not None:
+        outputs = [tensor("out", output)]
+    fields = ends(
+        tensor("in", (1, 3, 256, 128)), *outputs, outputs=tuple(range(1, len(outputs) + 1))
+    )
+    path = rknn(tmp_path / "m.rknn", fields=fields)
+    with pytest.raises(ModelError, match=message):
+        SimulatedRuntime.open(path, "sim:rk3588", behaviour=Behaviour())
+
+
+def test_a_tensor_without_rows_is_refused(opened):
+    with pytest.raises(InferenceError, match=r"wants images N×3×256×128 float32, the tensor is 0×"):
+        opened(ASSETS / "tiny-n.onnx").infer(np.zeros((0, 3, 256, 128), np.float32))
 
 
 def test_another_network_beside_is_refused(beside, tmp_path):
@@ -484,12 +517,24 @@ def test_the_environment_says_how_it_behaves(monkeypatch):
         ("scale=quick", "FRAMEBUF_SIM: expected scale=a number, got 'scale=quick'"),
         ("seed=1.5", "FRAMEBUF_SIM: expected seed=a whole number, got 'seed=1.5'"),
         ("seed=1,seed=2", "FRAMEBUF_SIM: seed stands twice"),
-        ("scale=-1", "simulated NPU: expected scale a finite number from 0, got -1.0"),
-        ("scale=nan", "simulated NPU: expected scale a finite number from 0, got nan"),
-        ("scale=inf", "simulated NPU: expected scale a finite number from 0, got inf"),
-        ("jitter=1.5", "simulated NPU: expected jitter from 0 to 1, got 1.5"),
-        ("errors=0.6,hangs=0.6", "simulated NPU: expected at most 1 of both together, got errors"),
-        ("fails_after=-1", "simulated NPU: expected fails_after from 0, got -1"),
+        (
+            "scale=-1",
+            "FRAMEBUF_SIM: simulated NPU: expected scale a finite number from 0, got -1.0",
+        ),
+        (
+            "scale=nan",
+            "FRAMEBUF_SIM: simulated NPU: expected scale a finite number from 0, got nan",
+        ),
+        (
+            "scale=inf",
+            "FRAMEBUF_SIM: simulated NPU: expected scale a finite number from 0, got inf",
+        ),
+        ("jitter=1.5", "FRAMEBUF_SIM: simulated NPU: expected jitter from 0 to 1, got 1.5"),
+        (
+            "errors=0.6,hangs=0.6",
+            "FRAMEBUF_SIM: simulated NPU: expected at most 1 of both together",
+        ),
+        ("fails_after=-1", "FRAMEBUF_SIM: simulated NPU: expected fails_after from 0, got -1"),
         ("zeros=2", "FRAMEBUF_SIM: expected zeros=0 or 1, got 'zeros=2'"),
     ],
 )

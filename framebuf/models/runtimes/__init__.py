@@ -60,7 +60,7 @@ def open_runtime(
     """Load a model file on `platform`.
 
     On `cpu`, `threads` are its share of the processor. On an NPU a context is pinned to `core`,
-    from 0; None: it takes them all while it runs.
+    from 0; None: a batch takes all cores while it runs, a single picture any one that is free.
 
     Raises:
         ModelError: the file is missing or broken, or nothing here runs it.

@@ -98,7 +98,10 @@ class Behaviour:
             except (ValueError, KeyError):
                 kind = SHOWN[KINDS[name]]
                 raise ModelError(f"{VARIABLE}: expected {name}={kind}, got {part!r}") from None
-        return cls(**given)
+        try:
+            return cls(**given)
+        except ModelError as error:
+            raise ModelError(f"{VARIABLE}: {error}") from None
 
     @classmethod
     def of_environment(cls) -> Behaviour:

@@ -101,10 +101,7 @@ class Table:
         at = self._target(slot)
         if at is None:
             return range(0)
-        count = self._count(slot, at, most)
-        if at + 4 + 4 * count > self.buffer.length:
-            raise self.buffer.broken(f"field {slot} has {count} tables, and ends outside")
-        return range(at + 4, at + 4 + 4 * count, 4)
+        return range(at + 4, at + 4 + 4 * self._count(slot, at, most), 4)
 
     def _vector(self, slot: int, size: int, most: int) -> tuple[int, bytes]:
         at = self._target(slot)

@@ -19,8 +19,8 @@ TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 
-MOST_DIGITS = 400
-"""Of a number; Python refuses integers of thousands."""
+MOST_DIGITS = 300
+"""Of a number, so that every one fits a float."""
 
 WORDS = {
     "True": "true", "False": "false", "None": "null", "nan": "NaN", "inf": "Infinity",
@@ -66,4 +66,4 @@ def _escaped(match: re.Match[str]) -> str:
 
 def _number(given: str) -> str:
     """As JSON writes it: no + in front, digits on both sides of the point."""
-    return repr(float(given)) if re.search(r"[.eE]", given) else str(int(given))
+    return json.dumps(float(given)) if re.search(r"[.eE]", given) else str(int(given))

@@ -96,8 +96,11 @@ def onnx_ends(path: Path) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...
         ModelError: the file is missing or broken.
     """
     session = _session(path, 1)
-    inputs = tuple(_end(each, picture=True) for each in session.get_inputs())
-    return inputs, tuple(_end(each, picture=False) for each in session.get_outputs())
+    try:
+        inputs = tuple(_end(each, picture=True) for each in session.get_inputs())
+        return inputs, tuple(_end(each, picture=False) for each in session.get_outputs())
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{path}: a tensor has a name that is no text: {error}") from error
 
 
 def _session(path: Path, threads: int) -> Any:

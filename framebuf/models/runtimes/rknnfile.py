@@ -101,16 +101,14 @@ class RknnFile:
         """
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            try:
+                return _file(path, fd)
+            finally:
+                os.close(fd)
         except FileNotFoundError:
             raise ModelError(f"{path}: no such file; correct the path") from None
-        except OSError as error:
+        except OSError as error:  # a folder, too
             raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
-        try:
-            return _file(path, fd)
-        except OSError as error:  # a folder, or a disk that fails
-            raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
-        finally:
-            os.close(fd)
 
 
 def _file(path: Path, fd: int) -> RknnFile:
@@ -126,9 +124,7 @@ def _file(path: Path, fd: int) -> RknnFile:
     if start + length + 8 > size:
         raise buffer.broken(f"expected {start + length + 8} bytes or more, it has {size}")
     if buffer.identifier != b"RKNN":
-        raise buffer.broken(
-            f"expected a FlatBuffer RKNN, got {buffer.identifier!r} (rknn-toolkit 1 makes others)"
-        )
+        raise buffer.broken(f"expected a FlatBuffer RKNN, got {buffer.identifier!r} (toolkit 1?)")
     document = _document(FlatBuffer(path, fd, start + length, size - start - length))
     root = buffer.root
     batch = _batch(buffer, root.text(ROOT_BATCH, MOST_TEXT))
@@ -171,7 +167,7 @@ def _parsed(buffer: FlatBuffer, text: str, what: str) -> dict[str, Any]:
 
 
 def _batch(buffer: FlatBuffer, text: str) -> int:
-    if not re.fullmatch("[0-9]{0,6}", text, re.ASCII) or int(text or "0") > MOST_BATCH:
+    if not re.fullmatch("[0-9]{0,6}", text) or int(text or "0") > MOST_BATCH:
         raise buffer.broken(f"expected a batch of {MOST_BATCH} or less, got {text[:40]!r}")
     return int(text or "0") or 1
 

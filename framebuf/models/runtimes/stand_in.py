@@ -1,4 +1,7 @@
-"""What stands in for a compiled network on a simulated NPU: zeros, or the ONNX model beside it."""
+"""What stands in for a compiled network on a simulated NPU: zeros, or the ONNX model beside it.
+
+It computes in float32: what quantisation changes is not simulated.
+"""
 
 from __future__ import annotations
 
@@ -43,13 +46,14 @@ class StandIn:
         cls, path: Path, platform: str, *,
         layout: Literal["nchw", "nhwc"] | None = None, zeros: bool = False,
     ) -> StandIn:  # fmt: skip
-        """For an .onnx, itself; for a `name-batch8.rknn`, the `name-batch8.onnx` or `name.onnx`
-        beside it; else zeros, and zeros on demand.
+        """Find what says the outputs: zeros where `zeros` asks for them, or nothing else does.
+
+        An .onnx does itself; for a `name-batch8.rknn` the `name-batch8.onnx` or `name.onnx` beside.
 
         Raises:
             ModelError: a file is missing or broken, was compiled for another chip, or the .onnx
                 beside it is another network.
-        """  # noqa: D205 - two kinds of file
+        """
         if path.suffix == ".onnx":
             onnx = _onnx(path, layout)
             source = "zeros" if zeros else f"computed by {path.name}"
