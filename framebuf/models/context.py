@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from framebuf.models.timeline import Run
     from framebuf.results import Findings
 
-SPARE_NS = 10**6
+SPARE_NS = 2 * 10**6
 """A tensor is to be ready this much before its turn, besides twice what it takes to prepare."""
 
 
@@ -98,12 +98,13 @@ class Context:
         self.runs = 0
         self.running_since_ns: int | None = None
         """When the inference under way began; monotonic."""
+        self.prepare_ns = SPARE_NS
+        """What preparing a frame takes, of the slower ones of late; nanoseconds."""
         self.input = runtime.input
         self.outputs = runtime.outputs
         self.versions = runtime.versions
         self._runtime = runtime
         self._task = task
-        self._prepare_ns = SPARE_NS  # nanoseconds a frame, of late
         self._memories = [Batch(runtime.input, self.sizes[-1], preparer) for _ in range(2)]
         self._free: SimpleQueue[Batch] = SimpleQueue()
         self._ready: SimpleQueue[_Filled | None] = SimpleQueue()
@@ -125,7 +126,7 @@ class Context:
 
     def lead_ns(self, frames: int) -> int:
         """How long before its turn a tensor of so many frames is begun; nanoseconds."""
-        return SPARE_NS + 2 * self._prepare_ns * frames
+        return SPARE_NS + 2 * self.prepare_ns * frames
 
     def measure(self, size: int, picture: NDArray[np.uint8], runs: int = 3) -> Measured:
         """Time a full batch of `picture`: of each part the best of `runs`.
@@ -148,7 +149,7 @@ class Context:
             self._read(outputs, batch.placements)
             found.append((prepared - begun, inferred - prepared, time.perf_counter() - inferred))
         best = Measured(*(min(part) * 1e3 for part in zip(*found, strict=True)))
-        self._prepare_ns = round(best.prepare_ms * 1e6 / size)
+        self.prepare_ns = round(best.prepare_ms * 1e6 / size)
         return best
 
     def join(self, timeout_s: float) -> bool:
@@ -185,7 +186,8 @@ class Context:
                 self._free.put(memory)
                 continue
             took_ns = time.monotonic_ns() - begun
-            self._prepare_ns = (3 * self._prepare_ns + took_ns // len(jobs)) // 4
+            each_ns = took_ns // len(jobs)  # late is dear, early costs nothing
+            self.prepare_ns = max(each_ns, (7 * self.prepare_ns + each_ns) // 8)
             self._ready.put(_Filled(run, memory, batch, batch.tensor, jobs, taken_ns, took_ns))
         self._ready.put(None)
 

@@ -203,8 +203,9 @@ class Lane:
     def _fill(self, line: _Line, busy: list[int], now_ns: int) -> None:
         """Give the cores to one line, as far as it has frames."""
         waiting, put_off = line.waiting, 0
+        prepare_ns = min(context.prepare_ns for context in line.contexts)
         while waiting > 0 and put_off < len(busy):
-            step = line.plan.next(waiting, busy)
+            step = line.plan.next(waiting, busy, prepare_ns)
             run = self._run(line, step)
             begins = max(busy[core] for core in run.cores)
             early_ns = begins - run.context.lead_ns(min(step.size, waiting))

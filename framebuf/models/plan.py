@@ -81,32 +81,33 @@ class Plan:
         self._free = [0]
         self._together = [NEVER]
 
-    def next(self, waiting: int, busy: Sequence[int]) -> Step:
+    def next(self, waiting: int, busy: Sequence[int], prepare_ns: int = 0) -> Step:
         """What to run next for `waiting` frames, at least 1.
 
-        `busy` is for each core how many nanoseconds it will still be busy.
+        `busy` is for each core how many nanoseconds it will still be busy; `prepare_ns` is what
+        preparing one frame takes, which the first batch waits for and the others do not.
         """
         self._grow(waiting)
         free_ns = max(busy)
-        rank, alone_ns, count = (NEVER, 0, 0), NEVER, 0
+        pinned = busy[: self._pinned]
+        late_ns = max(0, prepare_ns - min(pinned, default=0))
+        best, alone_ns, count, size = (NEVER, 0, 0, 0), NEVER, waiting, 0
         for first, end in enumerate(self._ends(waiting, busy, free_ns)):
-            begins = max(end, free_ns)
-            # Of equal ends the one whose batch begins first, then the one that idles least. From
-            # idleness, what is prepared soonest: the rest is prepared while it runs
-            soonest = begins if free_ns else -min(first, 1)
-            this = (begins + self._together[waiting - first], soonest, -first)
-            if this < rank:
-                rank, alone_ns, count = this, end, first
+            left = waiting - first
+            since_ns = max(free_ns, end + late_ns) if first else free_ns
+            for rows, ns in self._all.items():
+                begins = max(since_ns, prepare_ns * min(rows, left))
+                # Of equal ends the one whose batch begins first, then the one that idles least
+                this = (begins + ns + self._free[max(0, left - rows)], begins, -first, -rows)
+                if this < best:
+                    best, alone_ns, count, size = this, end, first, rows
         # All on single cores: no quicker than their work shared evenly, which most often settles it
-        if (
-            self._pinned
-            and sum(busy[: self._pinned]) + self._alone[waiting] < self._pinned * rank[0]
-        ):
+        if self._pinned and sum(pinned) + self._alone[waiting] < self._pinned * best[0]:
             singly = self._singly(waiting, busy)
-            if singly <= rank[0]:
+            if singly + late_ns <= best[0]:
                 alone_ns, count = singly, waiting
         if not count:
-            return Step(self._batch(waiting, smallest=not free_ns), None)
+            return Step(size, None)
         core = min(range(self._pinned), key=busy.__getitem__)
         share = min(count, self._share(alone_ns - busy[core]))
         return Step(self._alone_size[share], core)
@@ -155,16 +156,6 @@ class Plan:
             self._together.append(min(together, NEVER))
             singly = self._alone[-(-n // self._pinned)] if self._pinned else NEVER
             self._free.append(min(together, singly))
-
-    def _batch(self, waiting: int, *, smallest: bool) -> int:
-        """The batch on all cores to begin with, where there are several best ones."""
-        least = self._together[waiting]
-        best = [
-            size
-            for size, ns in self._all.items()
-            if ns + self._free[max(0, waiting - size)] == least
-        ]
-        return min(best) if smallest else max(best)
 
     def _share(self, ns: int) -> int:
         """How many frames one core runs within `ns`."""

@@ -115,10 +115,13 @@ class Bench:
     def context(self, device, *sizes, name="ctx", model="m", core=0):
         self._devices.append(device)
         task = Raw((Output.of(0, device.outputs[0]),))
-        return Context(name, model, device, sizes, Preparer(device.input, "stretch"), task, core)
+        preparer = Preparer(device.input, "stretch")
+        context = Context(name, model, device, sizes, preparer, task, core)
+        context.prepare_ns = 0
+        return context
 
-    def lane(self, *contexts, cores=1, started=True, ns=lambda size: 1000 + size):
-        """A batch takes no time that a plan would wait for: what runs longer is decided at once."""
+    def lane(self, *contexts, cores=1, started=True, ns=lambda size: 10**6 + size):
+        """A batch takes no time that a plan would wait for: the next is decided at once."""
         plans = {}
         for model in {context.model for context in contexts}:
             mine = [context for context in contexts if context.model == model]
@@ -245,7 +248,7 @@ def test_unfilled_slots_are_zero_and_never_answered(bench):
 
 def test_what_does_not_fill_a_batch_is_run_in_smaller_ones_where_that_is_quicker(bench):
     device = Device(gated=True)
-    lane = bench.lane(bench.context(device, 1, 4), ns=lambda size: 100 * size)
+    lane = bench.lane(bench.context(device, 1, 4), ns=lambda size: 10**5 * size)
     lane.submit("m", bench.jobs(range(1, 7)))
     device.open_gate(3)
     runs = [device.next_run() for _ in range(3)]
