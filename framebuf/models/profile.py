@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -16,9 +17,12 @@ import msgspec
 from framebuf.errors import ModelError
 from framebuf.models.family import SUFFIXES, members
 from framebuf.models.platforms import is_simulated
+from framebuf.units import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from framebuf.models.timing import Bench
 
 _HEADER = 65536
 """Bytes of a model file that tell it from another: sizes and shapes stand at its beginning."""
@@ -118,8 +122,8 @@ def load(family: str, platform: str) -> dict[int, float] | None:
     return {size: cost.ms for size, cost in batches if cost.file.name in files}
 
 
-def save(family: str, platform: str, costs: Costs) -> Path:
-    """Write the costs of one platform, and keep those of others; returns the file.
+def save(family: str, bench: Bench) -> Path:
+    """Write what was measured on one platform, and keep that of others; returns the file.
 
     Raises:
         ModelError: the file cannot be written.
@@ -128,15 +132,30 @@ def save(family: str, platform: str, costs: Costs) -> Path:
     others: Mapping[str, Costs] = {}
     with suppress(OSError, msgspec.MsgspecError):  # what cannot be read is written anew
         others = _read(path).platforms
-    profile = Profile(platforms={**others, platform: costs})
-    text = msgspec.json.format(msgspec.json.encode(profile, order="deterministic"), indent=2)
     try:
-        _replace(path, text + b"\n")
+        profile = Profile(platforms={**others, bench.platform: _costs(bench)})
+        text = msgspec.json.encode(profile)
+        _replace(path, msgspec.json.format(text, indent=2) + b"\n")
     except OSError as error:
         raise ModelError(
             f"cannot write the profile {path}: {error.strerror}; it has to stand beside the model"
         ) from error
     return path
+
+
+def _costs(bench: Bench) -> Costs:
+    batches = {
+        timing.batch: Cost(
+            ms=round(timing.ms, 6),
+            cores=timing.cores,
+            runs=timing.runs,
+            spread_pct=round(timing.spread_pct, 2),
+            file=Print.of(timing.file),
+        )
+        for timing in bench.timings
+    }
+    at, cpus = rfc3339(time.time_ns()), len(os.sched_getaffinity(0))
+    return Costs(bench.simulated, bench.runtime, at, cpus, batches)
 
 
 def _read(path: Path) -> Profile:
