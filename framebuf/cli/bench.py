@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,13 +50,17 @@ def bench(
     from framebuf.models.bench import time_family  # noqa: PLC0415
 
     length, (width, height) = _length(benchtime), _size(picture)
-    if plot is not None and plot.suffix != ".svg":
-        raise typer.BadParameter(f"expected a file.svg, got {plot}", param_hint="--plot")
+    if plot is not None:
+        if plot.suffix != ".svg":
+            raise typer.BadParameter(f"expected a file.svg, got {plot}", param_hint="--plot")
+        _require_writable(plot, "--plot")
     if save and pool > 1:
         raise typer.BadParameter("the profile is of one runtime: leave -s out", param_hint="--save")
     configured = model_options.model_of(
         model, "raw", platform=platform, runtimes=pool, batch_sizes=batch, layout=layout
     )
+    if save:
+        _require_writable(profile.path_of(configured.path), "--save")
     noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     with Console(stderr=True).status("loading") as status:
         timed = time_family(
@@ -103,6 +108,15 @@ def _size(text: str) -> tuple[int, int]:
             f"expected a width and height as in 1280x720, got {text}", param_hint="--picture"
         )
     return int(sides[0]), int(sides[1])
+
+
+def _require_writable(path: Path, option: str) -> None:
+    """Before minutes are spent on what cannot be written."""
+    folder = path.parent
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+        raise typer.BadParameter(
+            f"cannot write into {folder}: it is no folder, or not yours", param_hint=option
+        )
 
 
 def _draw(path: Path, timed: Bench, model: str) -> None:

@@ -154,7 +154,8 @@ class RuntimePool:
                 while flight.full or flight.answered:
                     yield flight.next()
                 asked = time.monotonic()
-            self._submit(turn, jobs)
+            if jobs:
+                self._submit(turn, jobs)
             while flight:
                 yield flight.next()
         finally:
