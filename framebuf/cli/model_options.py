@@ -19,7 +19,9 @@ Platform = Annotated[
 Pool = Annotated[int, typer.Option("-s", "--pool", min=1, help="How many runtimes.")]
 Batches = Annotated[
     str | None,
-    typer.Option(help="Batch sizes, 1,4,8: of those in the braces, or where the axis is free."),
+    typer.Option(
+        "--batch", help="Batch sizes, 1,4,8: of those in the braces, or where the axis is free."
+    ),
 ]
 Layout = Annotated[
     str | None, typer.Option(help="nchw or nhwc, where an ONNX model's input could be either.")
