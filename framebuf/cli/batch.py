@@ -38,15 +38,20 @@ def batch(
         int, typer.Option("-r", "--repeat", min=1, help="Go through the folder so many times.")
     ] = 1,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No line a file.")] = False,
-    task: Annotated[str, typer.Option(help="classify, detect, embed or raw.")] = "classify",
-    decoder: Annotated[
-        str | None, typer.Option(help="Of a detector; implies --task detect.")
+    task: Annotated[
+        str | None, typer.Option(help="classify, detect, embed or raw; with --decoder detect.")
     ] = None,
+    decoder: Annotated[str | None, typer.Option(help="Of a detector: nanodet, …")] = None,
     labels: Annotated[
         str | None,
         typer.Option(help="One label a line. Default: ImageNet's or COCO's, where as many."),
     ] = None,
-    threshold: Annotated[float | None, typer.Option(help="Of a detector, 0 to 1.")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Of a detector: the lowest score that counts, 0 to 1.")
+    ] = None,
+    iou: Annotated[
+        float | None, typer.Option(help="Of a detector: overlap above which one of two goes.")
+    ] = None,
     batch_sizes: model_options.Batches = None,
     resize: Annotated[str | None, typer.Option(help="letterbox, stretch or center-crop.")] = None,
     channels: Annotated[str | None, typer.Option(help="rgb or bgr.")] = None,
@@ -69,11 +74,13 @@ def batch(
     from framebuf.cli.look import Look  # noqa: PLC0415
     from framebuf.models.pool import RuntimePool  # noqa: PLC0415
 
+    if decoder is not None and task not in (None, "detect"):
+        raise typer.BadParameter(f"task {task} has none: leave one out", param_hint="--decoder")
     logging.basicConfig(level="WARNING", format="framebuf: %(message)s")
     configured = model_options.model_of(
-        model, "detect" if decoder else task, platform=platform, runtimes=pool, decoder=decoder,
-        labels=labels, threshold=threshold, batch_sizes=batch_sizes, resize=resize,
-        channels=channels, mean=mean, std=std, layout=layout,
+        model, task or ("detect" if decoder else "classify"), decoder=decoder, platform=platform,
+        runtimes=pool, labels=labels, threshold=threshold, iou=iou, batch_sizes=batch_sizes,
+        resize=resize, channels=channels, mean=mean, std=std, layout=layout,
     )  # fmt: skip
     folder = Folder.open(directory)
     look = Look.at(configured)

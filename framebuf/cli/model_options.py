@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -43,8 +44,10 @@ def model_of(path: str, task: str, **keys: Any) -> Model:
     for key in ("mean", "std"):
         if key in given:
             given[key] = _numbers(given[key], float, f"--{key}")
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "", path.rpartition("/")[2].partition("{")[0])
+    name = stem.removesuffix(".onnx").removesuffix(".rknn")[:64] or "model"
     try:
-        return config.model_of({"name": "model", "path": path, "task": task} | given)
+        return config.model_of({"name": name, "path": path, "task": task} | given)
     except ConfigError as error:
         key = error.where.rpartition(".")[2]
         option = {"batch_sizes": "--batch", "path": "--model", "runtimes": "--pool"}
