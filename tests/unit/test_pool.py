@@ -14,6 +14,7 @@ import framebuf
 from framebuf.errors import InferenceError, ModelError
 from framebuf.models import pool as pools
 from framebuf.models.batch import Batch
+from framebuf.models.lane import Lane
 from framebuf.models.prepare import Preparer
 from framebuf.models.runner import Runner
 from framebuf.models.tensor import TensorSpec
@@ -224,13 +225,23 @@ def test_large_pictures_are_not_pulled_by_the_hundred(
     assert most <= 20
 
 
-def test_frames_that_are_there_at_once_fill_a_batch(
+def test_frames_that_are_there_at_once_are_submitted_together(
     simulate: Callable[..., RuntimePool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    lots = []
+    submit = Lane.submit
+
+    def counted(self: Lane, model: str, jobs: list[Any]) -> None:
+        lots.append(len(jobs))
+        submit(self, model, jobs)
+
+    monkeypatch.setattr(Lane, "submit", counted)
     monkeypatch.setattr(pools, "QUICK_S", 60.0)  # whatever the load of this machine
-    with simulate("scale=1", runtimes=1, batch_sizes=[1, 8]) as model:
-        results = list(model.map([frame()] * 8))
-    assert [result.batch.size for result in results if result.batch] == [8] * 8
+    with simulate(batch_sizes=[1, 8]) as model:
+        assert len(list(model.map([frame()] * 8))) == 8
+        monkeypatch.setattr(pools, "QUICK_S", -1.0)
+        assert len(list(model.map([frame()] * 3))) == 3
+    assert lots == [8, 1, 1, 1]
 
 
 class Odd:
