@@ -7,7 +7,11 @@ import sys
 import typer
 
 from framebuf import __version__
+<<<<<<< HEAD
 from framebuf.cli import check, demo, inspect, run, trigger
+=======
+from framebuf.cli import batch, bench, check, demo, run, trigger
+>>>>>>> bench
 from framebuf.errors import ConfigError, FramebufError
 
 EX_CONFIG = 78
@@ -40,7 +44,11 @@ def _main(
     """
 
 
+<<<<<<< HEAD
 for command in (run, demo, check, trigger, inspect):
+=======
+for command in (run, demo, check, trigger, batch, bench):
+>>>>>>> bench
     command.add_to(app)
 
 
