@@ -7,11 +7,7 @@ import sys
 import typer
 
 from framebuf import __version__
-<<<<<<< HEAD
-from framebuf.cli import check, demo, inspect, run, trigger
-=======
-from framebuf.cli import batch, bench, check, demo, run, trigger
->>>>>>> bench
+from framebuf.cli import batch, bench, check, demo, inspect, run, trigger
 from framebuf.errors import ConfigError, FramebufError
 
 EX_CONFIG = 78
@@ -44,11 +40,7 @@ def _main(
     """
 
 
-<<<<<<< HEAD
-for command in (run, demo, check, trigger, inspect):
-=======
-for command in (run, demo, check, trigger, batch, bench):
->>>>>>> bench
+for command in (run, demo, check, trigger, batch, bench, inspect):
     command.add_to(app)
 
 

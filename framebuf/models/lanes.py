@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from framebuf.models.cost import plan_of, timed
+from framebuf.models.cost import costs_of, plan_of
 from framebuf.models.lane import Lane
 
 if TYPE_CHECKING:
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def open_lanes(networks: Sequence[Network]) -> dict[str, Lane]:
-    """Lanes by the name of their platform, not started; each network's batches are timed first.
+    """Lanes by the name of their platform, not started; each by what its batches cost.
 
     Raises:
         InferenceError: a runtime failed its first batch.
     """
-    plans = {network.name: plan_of(network, timed(network)) for network in networks}
+    plans = {network.name: plan_of(network, costs_of(network)) for network in networks}
     lanes = {}
     for platform in dict.fromkeys(network.platform for network in networks):
         together = [network for network in networks if network.platform == platform]

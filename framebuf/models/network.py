@@ -31,6 +31,8 @@ class Network:
     """One model, ready to run."""
 
     name: str
+    path: str
+    """Of its files, with braces where there are several."""
     task: str
     platform: str
     input: TensorSpec
@@ -71,6 +73,7 @@ def open_network(model: Model, *, cores: int | None = None) -> Network:
     first = opening.contexts[0]
     return Network(
         model.name,
+        model.path,
         model.task,
         platform,
         first.input,

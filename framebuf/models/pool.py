@@ -10,13 +10,9 @@ from framebuf.errors import ModelError
 from framebuf.frames import Frame
 from framebuf.models.backlog import Job
 from framebuf.models.batch import Batch
-<<<<<<< HEAD
-from framebuf.models.lanes import open_lanes
-=======
 from framebuf.models.family import members
 from framebuf.models.inflight import InFlight
-from framebuf.models.lane import Lane
->>>>>>> bench
+from framebuf.models.lanes import open_lanes
 from framebuf.models.network import open_network
 from framebuf.models.prepare import open_preparer, require_picture
 from framebuf.models.runner import Runner
@@ -30,14 +26,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from framebuf.config import Model
-<<<<<<< HEAD
     from framebuf.models.lane import Lane
-    from framebuf.results import FrameResult
-=======
     from framebuf.models.network import Network
     from framebuf.models.runtimes import Outputs
     from framebuf.models.tensor import TensorSpec
->>>>>>> bench
 
 QUICK_S = 0.001
 """A frame that comes sooner than this after the last is submitted together with the next ones."""
