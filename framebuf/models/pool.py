@@ -79,10 +79,6 @@ class RuntimePool:
         """The picture that goes in."""
         return self._network.input
 
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        return self._network.outputs
-
     def map(self, frames: Iterable[NDArray[np.uint8]]) -> Iterator[FrameResult]:
         """A result for each (height, width, 3) uint8 BGR array, in the order given.
 
