@@ -392,9 +392,9 @@ def write_slot(directory, number, **fields):
     "fields",
     [
         {"height": 0}, {"width": 0}, {"height": 2**32 - 1, "width": 2**32 - 1}, {"height": 700},
-        {"mono_ns": -1}, {"mono_ns": NOW + 1}, {"mono_ns": 5}, {"utc_ns": -1}, {"utc_ns": 2**63 - 1},
-        {"position": -2}, {"failed": 2}, {"generation": 2}, {"generation": 2**64 - 1},
-        {"generation": 60},
+        {"mono_ns": -1}, {"mono_ns": NOW + 1}, {"mono_ns": 5}, {"utc_ns": -1},
+        {"utc_ns": 2**63 - 1}, {"position": -2}, {"failed": 2}, {"generation": 2},
+        {"generation": 2**64 - 1}, {"generation": 60},
     ],
     ids=str,
 )  # fmt: skip
