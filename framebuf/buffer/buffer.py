@@ -8,8 +8,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from framebuf.buffer.arrivals import Arrivals
+from framebuf.buffer.extent import ASSUMED_RATE
 from framebuf.buffer.history import History, Stamp
-from framebuf.buffer.rings import Rings, mark
+from framebuf.buffer.quota import Format, Quota
+from framebuf.buffer.rings import Rings
+from framebuf.buffer.succession import Succession, mark
 from framebuf.frames import LIVE
 from framebuf.units import SECOND_NS
 
@@ -61,7 +64,8 @@ class Buffer:
         self._history = History()
         self._arrivals = Arrivals(stale_ns)
         self._largest = 0
-        self._rings = Rings(name, directory, span, memory, boot_id)
+        self._rings = Rings(directory, memory)
+        self._succession = Succession(name, directory, self._rings, Quota(span, memory), boot_id)
         self._next_seq = 0
         self._arriving: Stamp | None = None
         self._interrupted = True
@@ -70,7 +74,7 @@ class Buffer:
     @property
     def extent(self) -> Extent | None:
         """How many frames it has room for. None before the first."""
-        return self._rings.extent
+        return self._succession.extent
 
     def recover(self, now_ns: int) -> None:
         """Take over what a process before left of this boot. Before the camera starts.
@@ -80,7 +84,7 @@ class Buffer:
         yet is told as lost. No file makes this fail: one that cannot be used is removed, with a
         warning.
         """
-        stamps = self._rings.recover(now_ns)
+        stamps = self._succession.recover(now_ns)
         if not stamps:
             return
         newest = stamps[-1]
@@ -140,9 +144,8 @@ class Buffer:
             ConfigError: `memory` does not hold two such frames.
             RingError: the tmpfs has no room.
         """
-        ring = self._rings.to_write(
-            height, width, rate=self.rate, largest=self._largest, known=self.after
-        )
+        frames = Format(height, width, self.rate or ASSUMED_RATE, self._largest)
+        ring = self._succession.ring_for(frames, self.after)
         with self._lock:
             newest = self._history.newest
             silent = newest is not None and captured.mono_ns - newest.mono_ns > self._stale_ns
