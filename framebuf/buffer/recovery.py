@@ -79,11 +79,12 @@ def recover(
         if header.boot_id != boot_id:
             raise RingError("is a ring of another boot")
         shape = header.shape
-        whole = os.fstat(file).st_blocks * 512 >= shape.file_bytes
-        memory = mapped(file, shape.file_bytes, whole=whole)
+        has = os.fstat(file).st_blocks * 512
+        os.posix_fallocate(file, 0, shape.pixels_at)
+        memory = mapped(file, shape.file_bytes, whole=has >= shape.file_bytes)
         table = _stamps(shape, memory, now_ns)
         frames = _frames(shape, memory, table, now_ns)
-        absent: set[int] = set() if whole else _holes(file, shape)
+        absent = _without_memory(file, has, shape, [number for _, number in frames])
     except OSError as error:
         raise RingError(error.strerror) from error
     finally:
@@ -127,7 +128,7 @@ def read_header(file: int) -> Header:
         raise RingError(f"says {slots} slots of {stride} bytes, {stamps} stamps")
     if shape.file_bytes != about.st_size:
         raise RingError(f"has {about.st_size} bytes, not the {shape.file_bytes} that it says")
-    if about.st_blocks * 512 < shape.pixels_at or os.lseek(file, 0, os.SEEK_HOLE) < shape.pixels_at:
+    if about.st_blocks * 512 < shape.pixels_at:
         raise RingError("has holes where its tables should be")
     try:
         return Header(shape, row["boot_id"].decode("ascii"), row["camera"].decode("ascii"))
@@ -223,13 +224,22 @@ def _frames(
     return sorted(found.items())
 
 
-def _holes(file: int, shape: layout.Shape) -> set[int]:
-    """The slots without memory, or without all of it."""
-    return {
-        number
-        for number in range(shape.slots)
-        if os.lseek(file, shape.slot_at(number), os.SEEK_HOLE) < shape.slot_at(number + 1)
-    }
+def _without_memory(file: int, has: int, shape: layout.Shape, held: list[int]) -> set[int]:
+    """The slots to go without memory, of a file that has so many bytes of it.
+
+    Where that is not enough for all, it goes to those that hold a frame, the newest first. What a
+    hole is cannot be asked: to a tmpfs, memory that was allocated and never touched is one.
+
+    Raises:
+        OSError: there is no room, after all.
+    """
+    if has >= shape.file_bytes:
+        return set()
+    count = (has - shape.pixels_at) // shape.stride
+    there = held[-count:] if count else []
+    for number in there:
+        os.posix_fallocate(file, shape.slot_at(number), shape.stride)
+    return set(range(shape.slots)).difference(there)
 
 
 def _origin(row: NDArray[Any]) -> Origin:

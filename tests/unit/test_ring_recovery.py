@@ -243,6 +243,21 @@ def test_a_ring_that_was_still_growing_goes_on_growing(directory):
     assert files(directory) == ["gate.1.ring"]
 
 
+def test_frames_smaller_than_the_slots_of_a_ring_that_is_growing_are_found(directory):
+    """What of a slot was never touched is a hole to the kernel, though it has its memory."""
+    more = {"span": Span(frames=3), "memory": Size(23 * PAGE), "rate": 1.0}
+    before = Hand(directory, **more)
+    for seq in range(4):
+        before.frame(seq, 4 * PAGE // 12, 4)
+    before.frame(4, 6 * PAGE // 12, 4), before.frame(5)
+    slot = before.buffer.begin(at(6), 2, 2)
+    before.buffer.commit(slot, "undecodable, so its pixels were never written")
+    after = after_restart(directory, **more)
+    assert after.buffer.lease(6).frame.error
+    assert (after.buffer.lease(5).frame.pixels == colour(5)).all()
+    assert after.buffer.bytes() == before.buffer.bytes()
+
+
 def test_frames_smaller_than_the_ring_was_made_for_go_on_in_it_unless_that_costs_history(directory):
     before = Hand(directory)
     before.frame(0, 60, 40)
