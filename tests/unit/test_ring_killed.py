@@ -41,10 +41,15 @@ def write_on(path, number):
     with RingDirectory.open(path) as directory:
         hand = Hand(directory, **MORE)
         hand.buffer.recover(time.monotonic_ns())
-        print("pid", os.getpid(), flush=True)
+        say(f"pid {os.getpid()}")
         while True:
             seq = hand.frame(time.monotonic_ns(), *size(number, hand.buffer._next_seq))
-            print("wrote", seq, flush=True)
+            say(f"wrote {seq}")
+
+
+def say(line):
+    """In one piece, whatever happens; print may write its words one by one."""
+    os.write(1, f"{line}\n".encode())
 
 
 def test_of_a_writer_that_is_killed_every_frame_it_told_is_there_and_none_is_torn():
