@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from framebuf.buffer.arrivals import Arrivals
-from framebuf.buffer.extent import ASSUMED_RATE, extent, smallest
+from framebuf.buffer.extent import ASSUMED_RATE
 from framebuf.buffer.history import History, Stamp
-from framebuf.buffer.layout import STAMP_AFTER_GAP, STAMP_DROPPED
-from framebuf.buffer.ring import FrameRing
-from framebuf.errors import ConfigError
+from framebuf.buffer.quota import Format, Quota
+from framebuf.buffer.rings import Rings
+from framebuf.buffer.succession import Succession, mark
 from framebuf.frames import LIVE
 from framebuf.units import SECOND_NS
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from framebuf.buffer.directory import RingDirectory
     from framebuf.buffer.extent import Extent
-    from framebuf.buffer.ring import Lease, Slot
+    from framebuf.buffer.lease import Lease
+    from framebuf.buffer.ring import FrameRing, Slot
     from framebuf.contract import Reason
     from framebuf.frames import Origin
     from framebuf.units import Moment, Size, Span
@@ -34,7 +35,7 @@ class Buffer:
 
     The camera's thread calls `opened`, `interrupted`, and for each frame `arrived` and then either
     `passed_over`, or `begin` and `commit` or `discard`; any thread the rest. `_lock` guards the
-    history, the rings' list and what is arriving. `on_commit` is called after each commit, outside
+    history and what is arriving. `on_commit` is called after each commit, outside
     the lock, on the camera's thread.
     """
 
@@ -50,30 +51,55 @@ class Buffer:
         on_commit: Callable[[], None] = lambda: None,
     ) -> None:
         self.name = name
-        self.extent: Extent | None = None
         self.size: tuple[int, int] | None = None
         """Width, height of the largest frame so far."""
         self.rate: float | None = None
         self.lateness_ns = 0
         self.kept = 0
         self.dropped = 0
-        self._directory = directory
         self._span = span
-        self._memory = memory
         self._stale_ns = stale_ns
-        self._boot_id = boot_id
         self._on_commit = on_commit
         self._lock = threading.Lock()
         self._history = History()
         self._arrivals = Arrivals(stale_ns)
         self._largest = 0
-        self._rings: list[FrameRing] = []  # the newest last
-        self._made = 0
-        self._ring_begins = 0  # the first seq of the newest ring
+        self._rings = Rings(directory, memory)
+        self._succession = Succession(name, directory, self._rings, Quota(span, memory), boot_id)
         self._next_seq = 0
         self._arriving: Stamp | None = None
         self._interrupted = True
         self._after_gap = False
+
+    @property
+    def extent(self) -> Extent | None:
+        """How many frames it has room for. None before the first."""
+        return self._succession.extent
+
+    def recover(self, now_ns: int) -> None:
+        """Take over what a process before left of this boot. Before the camera starts.
+
+        Its frames can be leased from now on, and `seq` goes on after them. The next frame comes
+        after a gap, which takes none where it was shorter than a frame. A frame that was not whole
+        yet is told as lost. No file makes this fail: one that cannot be used is removed, with a
+        warning.
+        """
+        stamps = self._succession.recover(now_ns)
+        if not stamps:
+            return
+        newest = stamps[-1]
+        with self._lock:
+            for stamp in stamps:
+                self._history.append(stamp, len(stamps))
+            self._next_seq = newest.seq + 1
+            self._after_gap = True
+            self._arrivals.told(newest.mono_ns)
+        self.size = self._rings.largest()
+        _log.info(
+            "camera %s: %d frames of before are there, the newest %.1f s old",
+            self.name, self.held(), (now_ns - newest.mono_ns) / SECOND_NS,
+            extra={"CAMERA": self.name},
+        )  # fmt: skip
 
     def opened(self, rate: float | None, lateness_ns: int = 0, largest: int = 0) -> None:
         """The source is open and keeps `rate` frames a second, if it knows.
@@ -118,7 +144,8 @@ class Buffer:
             ConfigError: `memory` does not hold two such frames.
             RingError: the tmpfs has no room.
         """
-        ring = self._ring_for(height, width)
+        frames = Format(height, width, self.rate or ASSUMED_RATE, self._largest)
+        ring = self._succession.ring_for(frames, self.after)
         with self._lock:
             newest = self._history.newest
             silent = newest is not None and captured.mono_ns - newest.mono_ns > self._stale_ns
@@ -154,18 +181,11 @@ class Buffer:
 
     def lease(self, seq: int) -> Lease | None:
         """Hold frame `seq`. None: it is gone."""
-        with self._lock:
-            rings = tuple(self._rings)
-        for ring in reversed(rings):
-            if lease := ring.lease(seq):
-                return lease
-        return None
+        return self._rings.lease(seq)
 
     def why_gone(self, stamp: Stamp) -> Reason:
         """Why the pixels of a frame that cannot be leased are not there."""
-        if stamp.dropped:
-            return "memory"
-        return "frames_lost" if stamp.seq < self._ring_begins else "evicted"
+        return self._rings.why_gone(stamp)
 
     def between(self, from_ns: int, to_ns: int) -> Sequence[Stamp]:
         """Stamps in [from, to] on the monotonic clock, oldest first, evicted ones included."""
@@ -236,19 +256,14 @@ class Buffer:
             return oldest.seq if oldest else 0
 
     def leased(self) -> int:
-        return sum(ring.leased() for ring in tuple(self._rings))
+        return self._rings.leased()
 
     def held(self) -> int:
-        return sum(len(ring) for ring in tuple(self._rings))
+        return len(self._rings)
 
     def bytes(self) -> int:
         """Memory of all rings."""
-        return sum(ring.shape.file_bytes for ring in tuple(self._rings))
-
-    def close(self) -> None:
-        """Remove the ring files. The camera has stopped."""
-        for ring in self._rings:
-            self._directory.remove(ring.file_name)
+        return self._rings.bytes()
 
     def _stamped(self, ring: FrameRing, *, dropped: bool) -> Stamp:
         """The stamp of the frame that is arriving, in the file before its slot is whole."""
@@ -256,8 +271,7 @@ class Buffer:
         if arriving is None:
             raise RuntimeError("commit without begin")
         stamp = replace(arriving, dropped=dropped)
-        flags = STAMP_DROPPED * stamp.dropped | STAMP_AFTER_GAP * stamp.after_gap
-        ring.stamp(stamp.seq, stamp.captured, flags)
+        mark(ring, stamp)
         return stamp
 
     def _remember(self, stamp: Stamp, ring: FrameRing) -> None:
@@ -269,57 +283,8 @@ class Buffer:
             self.kept += not stamp.dropped
         self._on_commit()
 
-    def _ring_for(self, height: int, width: int) -> FrameRing:
-        """The ring to write to; a new one for frames larger than any before."""
-        if self._rings and self._rings[-1].fits(height, width):
-            self._drop_answered(self._rings[:-1])
-            return self._rings[-1]
-        frame_bytes = height * width * 3
-        rate = self.rate or ASSUMED_RATE
-        # One ring for all sizes, unless that costs history: what was told ahead may be wrong
-        if self._largest > frame_bytes:
-            roomy = extent(self._span, self._memory, rate, self._largest)
-            if roomy is not None and not roomy.shortened:
-                frame_bytes = self._largest
-        size = extent(self._span, self._memory, rate, frame_bytes)
-        if size is None:
-            raise ConfigError(
-                "memory",
-                f"{self._memory} does not hold two frames of {width}×{height}",
-                f"give it at least {-(-smallest(frame_bytes) // 2**20)} MiB",
-            )
-        if size.shortened:
-            _log.warning(
-                "camera %s: memory of %s holds %d frames of %d×%d, not %s; raise memory",
-                self.name, self._memory, size.history, width, height, self._span,
-                extra={"CAMERA": self.name},
-            )  # fmt: skip
-        with self._lock:
-            self._ring_begins = self._next_seq
-        self._drop_answered(tuple(self._rings))  # first: there may not be room for both
-        ring = FrameRing.create(
-            self._directory,
-            self.name,
-            size.shape(frame_bytes),
-            file_name=f"{self.name}.{self._made}.ring",
-            boot=self._boot_id,
-        )
-        with self._lock:
-            self._made += 1
-            self._rings.append(ring)
-            self.extent = size
-        return ring
-
-    def _drop_answered(self, old: Sequence[FrameRing]) -> None:
-        """Let go of old rings whose leases have ended."""
-        for ring in old:
-            if not ring.leased():
-                self._directory.remove(ring.file_name)
-                with self._lock:
-                    self._rings.remove(ring)
-
     def __repr__(self) -> str:
-        slots = self._rings[-1].shape.slots if self._rings else 0
+        slots = self.extent.slots if self.extent else 0
         return (
             f"<Buffer {self.name} {self.held()}/{slots}, "
             f"{self.leased()} leased, {self.dropped} dropped>"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import mmap
 import os
 import stat
 from pathlib import Path
@@ -13,6 +14,7 @@ from framebuf.errors import ConfigError, RingError
 if TYPE_CHECKING:
     from types import TracebackType
 
+SUFFIX = ".ring"
 _MEMORY = ("tmpfs", "ramfs", "devtmpfs", "hugetlbfs")
 
 
@@ -45,24 +47,63 @@ class RingDirectory:
         except BaseException:
             os.close(descriptor)
             raise
-        directory = cls(path, descriptor, lock)
-        for ring in path.glob("*.ring"):  # of a daemon that died; recovering them comes later
-            if not ring.is_dir():
-                directory.remove(ring.name)
-        return directory
+        return cls(path, descriptor, lock)
 
-    def create(self, name: str) -> int:
-        """A new, empty file (0600) in place of any old one; returns its descriptor.
+    def names(self) -> list[str]:
+        """What lies in the folder and is named like a ring, in order; it may be anything."""
+        return sorted(path.name for path in self.path.iterdir() if path.suffix == SUFFIX)
+
+    def map_new(self, name: str, size: int, present: int, whose: str) -> mmap.mmap:
+        """A new file (0600) of `size` bytes in place of any old one, zeroed and mapped.
+
+        The first `present` bytes get memory and are touched, the rest is a hole. Without that a
+        full tmpfs would end the process at a store (SIGBUS).
 
         Raises:
-            RingError: it cannot be made.
+            RingError: it cannot be made, or there is no room.
         """
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             self.remove(name)
-            return os.open(name, flags, 0o600, dir_fd=self._descriptor)
+            file = os.open(name, flags, 0o600, dir_fd=self._descriptor)
         except OSError as error:
             raise RingError(f"{self.path / name}: {error.strerror}") from error
+        try:
+            os.posix_fallocate(file, 0, present)
+            os.ftruncate(file, size)
+            return mapped(file, size, whole=present == size)
+        except OSError as error:
+            self.remove(name)
+            raise RingError(
+                f"{self.path}: {error.strerror}; {whose} needs {size / 2**20:.0f} MiB there: "
+                "lower its memory or buffer, or make that tmpfs larger"
+            ) from error
+        finally:
+            os.close(file)
+
+    def allocate(self, name: str, start: int, length: int) -> None:
+        """Give a part of a file memory, where it has none.
+
+        Raises:
+            RingError: there is no room.
+        """
+        try:
+            file = self.open_file(name)
+            try:
+                os.posix_fallocate(file, start, length)
+            finally:
+                os.close(file)
+        except OSError as error:
+            raise RingError(f"{self.path / name}: {error.strerror}") from error
+
+    def open_file(self, name: str) -> int:
+        """A descriptor of what has this name, which is not followed if it is a link.
+
+        Raises:
+            OSError: it cannot be read and written.
+        """
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        return os.open(name, flags, dir_fd=self._descriptor)
 
     def remove(self, name: str) -> None:
         """Remove a file that may not be there; whoever has it mapped keeps its memory."""
@@ -88,6 +129,12 @@ class RingDirectory:
 
     def __repr__(self) -> str:
         return f"<RingDirectory {self.path}>"
+
+
+def mapped(file: int, size: int, *, whole: bool) -> mmap.mmap:
+    """The file in memory, shared. `whole`: it has no holes, which touching would fill."""
+    populate: int = getattr(mmap, "MAP_POPULATE", 0) if whole else 0
+    return mmap.mmap(file, size, mmap.MAP_SHARED | populate)
 
 
 def file_system(path: Path) -> str:

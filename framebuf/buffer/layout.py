@@ -8,7 +8,11 @@
 
 All integers are little-endian. Writing a frame: SLOT.generation 0 (one aligned store), pixels, the
 other fields of SLOT, generation `seq + 1` last; so a slot whose generation is not 0 is whole.
-A stamp is written before the slot it belongs to, its `mark` last.
+A stamp is written before the slot it belongs to, its `mark` last. HEADER.magic is written last of
+all that makes a new file. A slot's area may be a hole; then its generation is 0.
+
+The order holds for a process that is killed: it did its stores up to one instruction, and the
+pages are the kernel's. A tmpfs does not outlive the machine, so nothing else can tear them.
 """
 
 from __future__ import annotations
@@ -91,7 +95,11 @@ class Shape:
 
     @property
     def file_bytes(self) -> int:
-        return self.pixels_at + self.slots * self.stride
+        return self.slot_at(self.slots)
+
+    def slot_at(self, number: int) -> int:
+        """Where the pixels of a slot begin."""
+        return self.pixels_at + number * self.stride
 
 
 def _pages(size: int) -> int:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import heapq
+import contextlib
 import mmap
-import os
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from framebuf.buffer import layout
-from framebuf.errors import FrameLostError, RingError
-from framebuf.frames import LIVE, Frame, Origin
+from framebuf.buffer.lease import Lease
+from framebuf.buffer.slots import Slots
+from framebuf.frames import Frame
 from framebuf.units import Moment
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from framebuf.buffer.directory import RingDirectory
+    from framebuf.frames import Origin
 
 
 @dataclass(slots=True, eq=False)
@@ -35,27 +36,17 @@ class Slot:
     """(height, width, 3) uint8, BGR; to be written in place."""
 
 
-@dataclass(slots=True)
-class _Use:
-    """Who needs the frame in a slot. Guarded by the ring's lock."""
-
-    seq: int = -1  # −1: holds nothing, or is being written
-    strong: int = 0
-    weak: int = 0
-    origin: Origin = LIVE
-    in_idle: bool = False  # its seq stands in that heap, once
-    in_weak: bool = False
-
-
 class FrameRing:
     """Fixed slots; one thread writes, any thread leases.
 
-    A slot is taken for a new frame in this order: never used, then the oldest frame that nobody
-    leases, then the oldest whose leases are all weak. `_lock` guards `_uses`, `_slot_of` and the
-    heaps; pixels are written outside it, to a slot that nobody else can reach.
+    `_lock` guards `_use`, which says which slot is taken next; pixels are written outside it, to a
+    slot that nobody else can reach. Slots may be without memory, for a while, where another ring
+    has it.
     """
 
-    def __init__(self, name: str, shape: layout.Shape, memory: mmap.mmap, file_name: str) -> None:
+    def __init__(
+        self, name: str, shape: layout.Shape, memory: mmap.mmap, file_name: str, use: Slots
+    ) -> None:
         self.name = name
         self.shape = shape
         self.file_name = file_name
@@ -68,40 +59,34 @@ class FrameRing:
             shape.stamps, layout.STAMP, memory, offset=shape.stamps_at
         )
         self._lock = threading.Lock()
-        self._uses = [_Use() for _ in range(shape.slots)]
-        self._slot_of: dict[int, int] = {}
-        self._unused = list(range(shape.slots - 1, -1, -1))
-        # heaps of seqs that nobody leases, and that have weak leases only; what was leased since
-        # it was pushed is passed over when it is popped
-        self._idle: list[int] = []
-        self._weak: list[int] = []
+        self._use = use
 
     @classmethod
     def create(
-        cls, directory: RingDirectory, name: str, shape: layout.Shape, *, file_name: str, boot: str
+        cls,
+        directory: RingDirectory,
+        name: str,
+        shape: layout.Shape,
+        *,
+        file_name: str,
+        boot: str,
+        slots: int | None = None,
     ) -> FrameRing:
         """A new ring in `directory`, its memory allocated and touched.
+
+        `slots`: how many of them get memory now; None: all. A process that dies meanwhile leaves
+        a file without its magic, which is no ring.
 
         Raises:
             RingError: the tmpfs has no room for it.
         """
-        descriptor = directory.create(file_name)
-        try:
-            os.posix_fallocate(descriptor, 0, shape.file_bytes)
-            flags = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
-            memory = mmap.mmap(descriptor, shape.file_bytes, flags)
-        except OSError as error:
-            directory.remove(file_name)
-            raise RingError(
-                f"{directory.path}: {error.strerror}; camera {name} needs "
-                f"{shape.file_bytes / 2**20:.0f} MiB there: lower its memory or buffer, "
-                "or make that tmpfs larger"
-            ) from error
-        finally:
-            os.close(descriptor)
+        present = shape.slots if slots is None else slots
+        memory = directory.map_new(
+            file_name, shape.file_bytes, shape.slot_at(present), f"camera {name}"
+        )
         header = np.ndarray(1, layout.HEADER, memory)
         header[0] = (
-            layout.MAGIC,
+            b"",
             layout.VERSION,
             shape.slots,
             shape.stride,
@@ -110,25 +95,73 @@ class FrameRing:
             boot.encode("ascii"),
             name.encode("ascii"),
         )
-        return cls(name, shape, memory, file_name)
+        header["magic"] = layout.MAGIC
+        use = Slots(shape.slots, absent=range(present, shape.slots))
+        return cls(name, shape, memory, file_name, use)
+
+    @property
+    def bytes(self) -> int:
+        """The memory that it has."""
+        return self.shape.file_bytes - self._use.absent * self.shape.stride
+
+    @property
+    def unused(self) -> int:
+        """Slots with memory and no frame."""
+        return self._use.unused
+
+    @property
+    def absent(self) -> int:
+        """Slots without memory."""
+        return self._use.absent
 
     def fits(self, height: int, width: int) -> bool:
         return height * width * 3 <= self.shape.stride
 
+    def gain(self, directory: RingDirectory) -> None:
+        """Give one more slot its memory. Only the camera's thread.
+
+        Raises:
+            RingError: the tmpfs has no room for it.
+        """
+        number = self._use.next_absent()
+        if number is not None:
+            directory.allocate(self.file_name, self.shape.slot_at(number), self.shape.stride)
+            with self._lock:
+                self._use.gain()
+
+    def shed(self, *, weak: bool) -> int | None:
+        """Give the memory of one slot back; the seq that is gone with it, −1 where it held none.
+
+        The oldest that nobody leases; with `weak` also one whose leases are all weak. None: all are
+        leased. Only the camera's thread.
+        """
+        with self._lock:
+            left = self._use.shed(weak=weak)
+        if left is None:
+            return None
+        self._generation[left.number] = 0
+        # A tmpfs frees the pages; where it cannot, they are freed with the file
+        with contextlib.suppress(OSError):
+            self._memory.madvise(
+                mmap.MADV_REMOVE, self.shape.slot_at(left.number), self.shape.stride
+            )
+        return left.seq
+
     def begin(
         self, seq: int, captured: Moment, height: int, width: int, origin: Origin
     ) -> Slot | None:
-        """Take a slot for a new frame. None: every slot is leased. Only the camera's thread."""
+        """Take a slot for a new frame. None: every slot is leased, or too small for it.
+
+        Only the camera's thread.
+        """
+        if not self.fits(height, width):
+            return None
         with self._lock:
-            number = self._take()
-            if number is None:
-                return None
+            number = self._use.take()
+        if number is None:
+            return None
         self._generation[number] = 0
-        start = self.shape.pixels_at + number * self.shape.stride
-        pixels: NDArray[np.uint8] = np.ndarray(
-            (height, width, 3), np.uint8, self._memory, offset=start
-        )
-        return Slot(self, number, seq, captured, origin, pixels)
+        return Slot(self, number, seq, captured, origin, self._pixels(number, height, width))
 
     def commit(self, slot: Slot, error: str | None = None) -> None:
         """Show the slot's frame to readers. Only the camera's thread."""
@@ -142,14 +175,12 @@ class FrameRing:
         row["error"] = layout.clipped(error, layout.ERROR_BYTES)
         self._generation[slot.number] = slot.seq + 1
         with self._lock:
-            use = self._uses[slot.number] = _Use(slot.seq, origin=slot.origin)
-            self._slot_of[slot.seq] = slot.number
-            self._queue(use)
+            self._use.fill(slot.number, slot.seq, slot.origin)
 
     def discard(self, slot: Slot) -> None:
         """Give back a slot that was begun. Only the camera's thread."""
         with self._lock:
-            self._unused.append(slot.number)
+            self._use.give_back(slot.number)
 
     def stamp(self, seq: int, captured: Moment, flags: int) -> None:
         """Note that frame `seq` was captured, whether it found a slot or not."""
@@ -162,127 +193,43 @@ class FrameRing:
         row["mark"] = seq + 1
 
     def holds(self, seq: int) -> bool:
-        return seq in self._slot_of
-
-    def oldest(self) -> int | None:
-        """The lowest seq held; None while empty."""
-        with self._lock:
-            return min(self._slot_of, default=None)
+        return self._use.holds(seq)
 
     def lease(self, seq: int) -> Lease | None:
         """Keep frame `seq` from being overwritten. None: it is gone."""
         with self._lock:
-            number = self._slot_of.get(seq)
-            if number is None:
-                return None
-            use = self._uses[number]
-            use.strong += 1
-        return Lease(self, self._frame(number, seq, use.origin))
+            found = self._use.lease(seq)
+        return Lease(self, self._frame(seq, *found)) if found else None
 
-    def _frame(self, number: int, seq: int, origin: Origin) -> Frame:
-        row = self._slots[number]
-        start = self.shape.pixels_at + number * self.shape.stride
-        pixels: NDArray[np.uint8] = np.ndarray(
-            (int(row["height"]), int(row["width"]), 3), np.uint8, self._memory, offset=start
-        )
-        error = row["error"].decode("utf-8", "replace") if row["failed"] else None
-        return Frame(seq, Moment(int(row["mono_ns"]), int(row["utc_ns"])), pixels, origin, error)
-
-    def _take(self) -> int | None:
-        """The slot for the next frame, emptied. Under the lock."""
-        if self._unused:
-            return self._unused.pop()
-        while self._idle:
-            use = self._uses[self._slot_of[heapq.heappop(self._idle)]]
-            use.in_idle = False
-            if not use.strong and not use.weak:
-                return self._emptied(use)
-        while self._weak:
-            seq = heapq.heappop(self._weak)
-            if (number := self._slot_of.get(seq)) is None:
-                continue  # released since, and taken from the other heap
-            use = self._uses[number]
-            use.in_weak = False
-            if not use.strong:
-                return self._emptied(use)
-        return None
-
-    def _emptied(self, use: _Use) -> int:
-        number = self._slot_of.pop(use.seq)
-        self._uses[number] = _Use()
-        return number
-
-    def _queue(self, use: _Use) -> None:
-        """Offer the frame to the writer, in the heap that its leases say. Under the lock."""
-        if use.strong:
-            return
-        if use.weak and not use.in_weak:
-            use.in_weak = True
-            heapq.heappush(self._weak, use.seq)
-            if len(self._weak) > 2 * self.shape.slots:
-                # most were answered, and left through the other heap
-                self._weak = [seq for seq in self._weak if seq in self._slot_of]
-                heapq.heapify(self._weak)
-        elif not use.weak and not use.in_idle:
-            use.in_idle = True
-            heapq.heappush(self._idle, use.seq)
-
-    def _hold(self, lease: Lease, strong: int, weak: int) -> None:
-        """What `lease` holds from now on; nothing where its slot was taken."""
+    def hold(self, lease: Lease, strong: int, weak: int) -> None:
+        """What `lease`, one of this ring's, holds from now on."""
         with self._lock:
-            was_strong, was_weak = lease._held  # noqa: SLF001 - guarded by this lock
-            if weak and not was_strong:
-                return  # released meanwhile, by another thread
-            lease._held = (strong, weak)  # noqa: SLF001
-            number = self._slot_of.get(lease.seq)
-            if number is None:
-                return
-            use = self._uses[number]
-            use.strong += strong - was_strong
-            use.weak += weak - was_weak
-            self._queue(use)
+            if added := lease.turn(strong, weak):
+                self._use.change(lease.seq, *added)
+
+    def sizes(self) -> set[tuple[int, int]]:
+        """Width, height of the frames that are held."""
+        rows = self._slots[self._generation != 0]
+        return set(zip(rows["width"].tolist(), rows["height"].tolist(), strict=True))
 
     def leased(self) -> int:
         """Frames with a lease, weak ones included."""
         with self._lock:
-            return sum(1 for use in self._uses if use.strong or use.weak)
+            return self._use.leased()
+
+    def _frame(self, seq: int, number: int, origin: Origin) -> Frame:
+        row = self._slots[number]
+        pixels = self._pixels(number, int(row["height"]), int(row["width"]))
+        error = row["error"].decode("utf-8", "replace") if row["failed"] else None
+        return Frame(seq, Moment(int(row["mono_ns"]), int(row["utc_ns"])), pixels, origin, error)
+
+    def _pixels(self, number: int, height: int, width: int) -> NDArray[np.uint8]:
+        return np.ndarray(
+            (height, width, 3), np.uint8, self._memory, offset=self.shape.slot_at(number)
+        )
 
     def __len__(self) -> int:
-        return len(self._slot_of)
+        return len(self._use)
 
     def __repr__(self) -> str:
         return f"<FrameRing {self.name} {len(self)}/{self.shape.slots}, {self.leased()} leased>"
-
-
-class Lease:
-    """One reader's hold on one frame: strong, then weak, then released. Any thread."""
-
-    __slots__ = ("_frame", "_held", "_ring")
-
-    def __init__(self, ring: FrameRing, frame: Frame) -> None:
-        self._ring = ring
-        self._frame = frame
-        self._held = (1, 0)  # strong, weak
-
-    @property
-    def frame(self) -> Frame:
-        """The frame; its pixels are safe to read while the lease is strong.
-
-        Raises:
-            FrameLostError: the lease is weak, and the slot was needed for a newer frame.
-        """
-        if not self._held[0] and not self._ring.holds(self._frame.seq):
-            raise FrameLostError(f"frame {self._frame.seq} of {self._ring.name} was overwritten")
-        return self._frame
-
-    @property
-    def seq(self) -> int:
-        return self._frame.seq
-
-    def weaken(self) -> None:
-        """The frame is in a tensor: keep the slot for a second try, if none other is free."""
-        self._ring._hold(self, 0, 1)  # noqa: SLF001 - a lease is its ring's hand
-
-    def release(self) -> None:
-        """The frame is answered. Safe to call twice."""
-        self._ring._hold(self, 0, 0)  # noqa: SLF001 - see weaken

@@ -16,6 +16,7 @@ import cv2
 
 from framebuf.buffer.buffer import Buffer
 from framebuf.buffer.directory import RingDirectory
+from framebuf.buffer.recovery import remove_strangers
 from framebuf.capture.camera import Camera
 from framebuf.contract import Topics
 from framebuf.errors import ConfigError, ModelError, RingError
@@ -56,7 +57,8 @@ FINISH_S = 5.0
 class Daemon:
     """One node. `run` blocks the calling thread until `stop`; parts stop in reverse order.
 
-    Start: rings, cameras (so that frames come while models load), models, requests, broker.
+    Start: rings, with what is left in them; cameras (so that frames come while models load);
+    models, requests, broker. The rings' files stay at the end, for the next start to find.
     """
 
     def __init__(self, loaded: Loaded) -> None:
@@ -108,8 +110,9 @@ class Daemon:
             )
             for camera in self._config.camera
         }
+        remove_strangers(directory, buffers, self._boot_id)
         for buffer in buffers.values():
-            stack.callback(buffer.close)
+            buffer.recover(time.monotonic_ns())
         cameras = {
             camera.name: Camera(
                 camera, buffers[camera.name], on_fatal=partial(self._fail, f"camera[{at}]")

@@ -17,7 +17,7 @@ from framebuf.service import drawing
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from framebuf.buffer.ring import Lease
+    from framebuf.buffer.lease import Lease
     from framebuf.service.drawing import Picture
 
 QUALITY = 85

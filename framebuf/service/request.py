@@ -23,7 +23,7 @@ from framebuf.contract import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from framebuf.buffer.ring import Lease
+    from framebuf.buffer.lease import Lease
     from framebuf.buffer.window import Asked, Window
     from framebuf.frames import Frame
     from framebuf.results import FrameResult

@@ -36,8 +36,8 @@ def try_ring_dir(desk: Desk) -> None:
         )  # fmt: skip
         return
     about = os.statvfs(there)
-    # What a daemon that runs now has there is free for the next one
-    own = sum(file.stat().st_size for file in path.glob("*.ring")) if path.exists() else 0
+    # What a daemon that runs now, or ran, has there is free for the next one
+    own = sum(file.stat().st_blocks * 512 for file in path.glob("*.ring")) if path.exists() else 0
     free = about.f_bavail * about.f_frsize + own
     need = sum(camera["bytes"] for camera in desk.report.cameras)
     desk.report.machine |= {"ring_free_bytes": free, "ring_need_bytes": need}

@@ -62,7 +62,6 @@ def ratio(directory: RingDirectory) -> float:
         else:
             written, base = seconds(ours), seconds(bare)
         ratios.append(written / base)
-    buffer.close()
     return statistics.median(ratios)
 
 

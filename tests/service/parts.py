@@ -136,25 +136,34 @@ class Node:
             assert time.monotonic() < end, f"no {what} within {timeout_s} s:\n{self.log}"
             time.sleep(0.02)
 
-    def wait_exit(self, timeout_s: float = START_S) -> int:
-        """Wait until it ends by itself; returns the exit code, and clears up behind it."""
+    def wait_exit(self, timeout_s: float = START_S, *, keep_rings: bool = False) -> int:
+        """Wait until it ends by itself; returns the exit code, and clears up behind it.
+
+        `keep_rings`: but for the rings, which the next start is to find.
+        """
         assert self._process is not None
         code = self._process.wait(timeout_s)
-        shutil.rmtree(self.ring_dir, ignore_errors=True)
+        if not keep_rings:
+            shutil.rmtree(self.ring_dir, ignore_errors=True)
         return code
 
     def signal(self, number: signal.Signals) -> None:
         assert self._process is not None
         self._process.send_signal(number)
 
-    def stop(self) -> int:
+    def kill(self) -> None:
+        """kill -9; what it had in memory files stays for the next start."""
+        self.signal(signal.SIGKILL)
+        self.wait_exit(10, keep_rings=True)
+
+    def stop(self, *, keep_rings: bool = False) -> int:
         """SIGTERM; returns the exit code."""
         if self._process is None:
             return 0
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
         try:
-            return self.wait_exit(20)
+            return self.wait_exit(20, keep_rings=keep_rings)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self.wait_exit(10)

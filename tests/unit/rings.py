@@ -45,6 +45,7 @@ class Hand:
 
     def __init__(self, directory, *, span=EIGHT, memory=MEBIBYTE, rate=25.0, **more):
         self.commits = 0
+        self.directory = directory
         self.buffer = Buffer(
             "gate", directory, span=span, memory=memory, stale_ns=2000 * MS, boot_id="b-1",
             on_commit=self._count, **more,

@@ -7,8 +7,9 @@ import struct
 
 import pytest
 
+from framebuf.buffer.layout import PAGE
 from framebuf.buffer.ring import FrameRing
-from framebuf.errors import ConfigError
+from framebuf.errors import ConfigError, RingError
 from framebuf.units import Size, Span
 from tests.unit.rings import MS, PERIOD, Hand, at, colour, ring_folder
 
@@ -25,6 +26,17 @@ def seqs(stamps):
 
 def files(directory):
     return sorted(path.name for path in directory.path.iterdir() if path.suffix == ".ring")
+
+
+def whole(buffer):
+    """The seqs of all frames that can be leased, their pixels checked."""
+    found = []
+    for stamp in buffer.after(-1):
+        if lease := buffer.lease(stamp.seq):
+            assert intact(lease)
+            found.append(stamp.seq)
+            lease.release()
+    return found
 
 
 def intact(lease):
@@ -209,32 +221,131 @@ def test_a_larger_frame_makes_a_new_ring_and_old_leases_keep_their_pixels(direct
     assert hand.buffer.leased() == 0
 
 
-def test_what_the_new_ring_cost_is_lost_and_what_left_it_later_evicted(directory):
+def test_frames_of_an_old_ring_can_be_had_until_the_new_one_is_full(directory):
+    hand = Hand(directory, span=Span(frames=2), rate=1.0)
+    hand.frames(0, 1)
+    for mono_ns in range(2, 5):
+        hand.frame(mono_ns, 60, 40)
+        assert whole(hand.buffer) == list(range(mono_ns + 1))
+    assert files(directory) == ["gate.0.ring", "gate.1.ring"]
+
+
+def test_what_leaves_an_old_ring_once_the_new_one_is_full_is_evicted(directory):
     hand = Hand(directory, span=Span(frames=2), rate=1.0)
     hand.frames(0, 1)
     for mono_ns in range(2, 6):
         hand.frame(mono_ns, 60, 40)
+    assert files(directory) == ["gate.1.ring"]
     stamps = hand.buffer.after(-1)
     assert [hand.buffer.lease(stamp.seq) is None for stamp in stamps] == [1, 1, 1, 0, 0, 0]
-    why = [hand.buffer.why_gone(stamp) for stamp in stamps[:3]]
-    assert why == ["frames_lost", "frames_lost", "evicted"]
+    assert {hand.buffer.why_gone(stamp) for stamp in stamps[:3]} == {"evicted"}
 
 
-def test_a_ring_that_nobody_leases_makes_room_before_the_new_one_is_made(directory, monkeypatch):
-    """A tmpfs of the size of `memory` would not hold both."""
+def changing(directory):
+    """A hand that has written 0 to 3 into four slots of 4 pages, and begins with larger frames.
+
+    Three pages are tables. 23 pages of memory hold three frames of 6 pages: with the new ring's
+    first slot, 14 pages remain to the old one, with the second 8, with the third 2.
+    """
+    hand = Hand(directory, span=Span(frames=3), memory=Size(23 * PAGE), rate=1.0)
+    for seq in range(4):
+        hand.frame(seq, 4 * PAGE // 12, 4)
+    return hand
+
+
+def larger(hand, mono_ns):
+    seq = hand.frame(mono_ns, 6 * PAGE // 12, 4)
+    assert used(hand.directory) == hand.buffer.bytes() <= 23 * PAGE
+    return seq
+
+
+def test_a_new_ring_grows_out_of_the_old_ones_memory_and_the_history_goes_over(directory):
+    hand = changing(directory)
+    there = []
+    for seq in range(4, 10):
+        larger(hand, seq)
+        there.append(whole(hand.buffer))
+    assert there == [[2, 3, 4], [3, 4, 5], [4, 5, 6], [5, 6, 7], [6, 7, 8], [7, 8, 9]]
+    assert files(directory) == ["gate.1.ring"]
+
+
+def test_what_a_new_ring_took_from_the_history_is_lost_and_what_was_beyond_it_evicted(directory):
+    """The history of three frames is one of two with the larger ones."""
+    hand = changing(directory)
+    for seq in range(4, 8):
+        larger(hand, seq)
+    stamps = hand.buffer.after(-1)
+    assert [hand.buffer.why_gone(stamp) for stamp in stamps[:5]] == [
+        "evicted", "frames_lost", "evicted", "evicted", "evicted",
+    ]  # fmt: skip
+
+
+def test_while_leases_hold_all_of_memory_frames_are_missing_for_memory_until_they_end(directory):
+    hand = changing(directory)
+    leases = [hand.buffer.lease(seq) for seq in range(4)]
+    assert [larger(hand, seq) for seq in (4, 5)] == [None, None]
+    assert [hand.buffer.why_gone(stamp) for stamp in hand.buffer.after(3)] == 2 * ["memory"]
+    assert files(directory) == ["gate.0.ring"]
+    leases[3].release()
+    assert larger(hand, 6) is None, "one frame's room is not enough for the new ring"
+    leases[2].weaken()
+    assert larger(hand, 7) == 7
+    assert whole(hand.buffer) == [0, 1, 7]
+    assert larger(hand, 8) == 8, "its only slot"
+    assert whole(hand.buffer) == [0, 1, 8]
+    assert all(intact(lease) for lease in leases[:2])
+    leases[0].release(), leases[1].release()
+    assert [larger(hand, seq) for seq in (9, 10, 11)] == [9, 10, 11]
+    assert whole(hand.buffer) == [9, 10, 11]
+    assert hand.buffer.dropped == 3
+
+
+def test_a_new_ring_knows_the_stamps_of_the_old_one(directory):
+    hand = changing(directory)
+    for seq in range(4, 8):
+        larger(hand, seq)
+    again = Hand(directory, span=Span(frames=3), memory=Size(23 * PAGE), rate=1.0)
+    again.buffer.recover(10)
+    assert seqs(again.buffer.after(-1)) == list(range(2, 8)), "twice its slots"
+
+
+def test_where_the_tmpfs_has_less_than_memory_old_frames_make_way(directory, monkeypatch):
     hand = Hand(directory)
     hand.frames(0, 1, 2)
     there = []
     create = FrameRing.create
 
-    def noting(*args, **more):
-        there.append((files(directory), hand.buffer.why_gone(hand.buffer.newest())))
+    def full(*args, **more):
+        there.append(files(directory))
+        if len(there) < 2:
+            raise RingError("No space left on device")
         return create(*args, **more)
 
-    monkeypatch.setattr(FrameRing, "create", noting)
-    hand.frame(3, 60, 40)
-    assert there == [([], "frames_lost")]
-    assert files(directory) == ["gate.1.ring"]
+    monkeypatch.setattr(FrameRing, "create", full)
+    assert hand.frame(3, 60, 40) == 3
+    assert there == [["gate.0.ring"], []]
+    assert [hand.buffer.why_gone(stamp) for stamp in hand.buffer.after(-1)[:3]] == 3 * [
+        "frames_lost"
+    ]
+
+
+def test_where_others_fill_the_tmpfs_the_history_stays_short_and_that_is_told_once(
+    directory, monkeypatch, caplog
+):
+    hand = changing(directory)
+
+    def full(name, start, length):
+        raise RingError(f"{name}: No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(directory, "allocate", full)
+        assert [larger(hand, seq) for seq in range(4, 10)] == list(range(4, 10))
+        assert whole(hand.buffer) == [9]
+        assert [m for m in caplog.messages if "No space" in m] == [
+            "camera gate: the history stays short: gate.1.ring: No space left on device"
+        ]
+    assert [larger(hand, seq) for seq in range(10, 14)] == list(range(10, 14))
+    assert whole(hand.buffer) == [11, 12, 13]
 
 
 def test_smaller_frames_stay_in_the_ring_each_with_its_own_size(directory):
@@ -255,17 +366,26 @@ def test_weak_leases_keep_an_old_ring_too_until_they_end(directory):
     lease.weaken()
     hand.frame(1, 60, 40), hand.frame(2, 60, 40)
     assert intact(lease)
+    for mono_ns in range(3, 60):
+        hand.frame(mono_ns, 60, 40)
+    assert files(directory) == ["gate.0.ring", "gate.1.ring"]
+    assert intact(lease)
     lease.release()
-    hand.frame(3, 60, 40)
+    hand.frame(60, 60, 40)
     assert files(directory) == ["gate.1.ring"]
+
+
+def used(directory):
+    """Bytes of memory that the files have, as the kernel counts them."""
+    return sum(path.stat().st_blocks * 512 for path in directory.path.glob("*.ring"))
 
 
 def test_all_rings_together_keep_within_memory_where_nothing_is_leased(directory):
     hand = Hand(directory, memory=Size(100_000))
     for side in (2, 20, 40, 60, 70):
-        hand.frame(side, side, side)
-        held = sum(path.stat().st_size for path in directory.path.glob("*.ring"))
-        assert held == hand.buffer.bytes() <= 100_000
+        for mono_ns in range(5):
+            hand.frame(side + mono_ns, side, side)
+            assert used(directory) == hand.buffer.bytes() <= 100_000
 
 
 def test_memory_that_does_not_hold_two_frames_is_an_error_that_says_how_much_would(directory):
@@ -285,17 +405,6 @@ def test_a_history_that_memory_shortens_is_told_once_a_ring(directory, caplog):
     assert len(caplog.messages) == 1
     assert f"holds {hand.buffer.extent.history} frames of 2×2, not 50 frames" in caplog.messages[0]
     assert caplog.records[0].CAMERA == "gate"
-
-
-def test_closing_removes_the_files(directory):
-    hand = Hand(directory)
-    hand.frame(0)
-    lease = hand.buffer.lease(0)
-    hand.frame(1, 60, 40)
-    assert len(files(directory)) == 2
-    hand.buffer.close()
-    assert files(directory) == []
-    assert intact(lease)
 
 
 def test_a_stamp_stands_in_the_file_before_its_slot_is_whole(directory, monkeypatch):
