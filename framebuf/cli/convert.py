@@ -152,7 +152,8 @@ def _order(
     found = listed(dataset) if dataset is not None else ()
     int8 = dtype != "float16" and dataset is not None
     if not int8:
-        _note("float16: without quantisation, larger and slower than int8")
+        why = "" if dataset is not None else "; int8 needs --dataset, pictures to calibrate with"
+        _note(f"float16: without quantisation, larger and slower than int8{why}")
     elif len(found) < FEW:
         _note(f"{len(found)} pictures calibrate roughly; {FEW} or more like those to come are good")
     return Order(
@@ -214,10 +215,15 @@ def _environment(folder: Path | None, install: bool | None) -> Environment:
             "leave that out, or name an environment that has it with --venv"
         )
     _note(WHAT.format(folder=place))
-    if install is None and sys.stdin.isatty() and sys.stderr.isatty():
+    if install is None and _is_terminal():
         typer.confirm("Go on?", abort=True, err=True)
     with _progress() as progress:
         return Environment.make(place, progress)
+
+
+def _is_terminal() -> bool:
+    """Whether somebody is there to answer."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 @contextmanager

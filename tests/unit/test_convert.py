@@ -205,7 +205,9 @@ def test_int8_comes_with_a_dataset_and_float16_without_and_both_are_said(stand):
     assert "5 pictures calibrate roughly; 20 or more" in result.stderr
     assert stand.jobs[0]["calibration"].endswith("calibration.txt")
     result = stand.run("--batch", "1", *NORM)
-    assert "float16: without quantisation" in result.stderr
+    assert "float16: without quantisation, larger and slower than int8; int8 needs --dataset" in (
+        result.stderr
+    )
     stand.run("--batch", "1", *NORM, "--dataset", PHOTOS, "--dtype", "float16")
     assert [job["calibration"] for job in stand.jobs[1:]] == [None, None]
 
@@ -399,6 +401,19 @@ def test_an_environment_is_made_with_the_versions_that_were_tried_and_told_of(ba
     assert "installing" not in again.stderr
 
 
+@pytest.mark.parametrize(("answer", "made"), [("y\n", True), ("n\n", False)])
+def test_on_a_terminal_it_asks_before_it_installs(base, tmp_path, monkeypatch, answer, made):
+    monkeypatch.setattr("framebuf.cli.convert._is_terminal", lambda: True)
+    command = base.command("--batch", "1", *NORM, "--venv", tmp_path / "new")
+    result = CliRunner().invoke(app, command, input=answer)
+    assert "Go on?" in result.stderr
+    assert (tmp_path / "new").exists() == made
+    assert (result.exit_code == 0) == made
+    again = CliRunner().invoke(app, [*command, "--install"], input="n\n")
+    assert again.exit_code == 0
+    assert "Go on?" not in again.stderr
+
+
 def test_an_installation_that_failed_is_explained_and_goes_on_the_next_time(base, tmp_path):
     base.told(pip="Collecting torch\nERROR: No matching distribution found for torch==2.13.0")
     text = base.refused(*NORM, "--venv", tmp_path / "new")
@@ -447,7 +462,7 @@ def test_two_at_a_time_make_one_environment(base, tmp_path):
             "aarch64",
             (3, 13),
             None,
-            "has no wheel for Python 3.13; install one of Python 3.8 to 3.12",
+            "has no wheel for Python 3.13; install one of Python 3.10 to 3.12",
         ),
     ],
 )

@@ -37,8 +37,8 @@ NEEDS = (
 )
 """What the toolkit imports, as it was tried; its own list asks for older ones, so --no-deps."""
 
-PYTHONS = range(8, 13)
-"""Minor versions of Python 3 that there are wheels of the toolkit for."""
+PYTHONS = range(10, 13)
+"""Minor versions of Python 3 that there are wheels of the toolkit and of torch for."""
 
 NEEDED_BYTES = 3 * 10**9
 """Half stays; pip wants the other half while it unpacks."""
@@ -86,7 +86,12 @@ class Environment:
             return None
         try:
             done = subprocess.run(
-                [python, "-c", PROBE], capture_output=True, check=True, text=True, env=clean()
+                [python.absolute(), "-c", PROBE],
+                capture_output=True,
+                check=True,
+                text=True,
+                env=clean(),
+                cwd=folder,
             )
             versions = json.loads(done.stdout)
         except (OSError, subprocess.CalledProcessError, ValueError):
@@ -142,7 +147,12 @@ def _fill(folder: Path, python: str, progress: Callable[[str], None]) -> None:
         progress(what)
         with log.open("w") as output:
             code = subprocess.run(
-                command, check=False, stdout=output, stderr=subprocess.STDOUT, env=clean()
+                command,
+                check=False,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=clean(),
+                cwd=folder,  # a module that lies where the user stands is not to be imported
             ).returncode
         if code:
             text = failures.explained(log.read_text(errors="replace"), code, str(log))
