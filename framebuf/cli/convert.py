@@ -76,12 +76,14 @@ def convert(
 ) -> None:
     """Compile NAME-batch1.rknn and so on with rknn-toolkit2, on x86-64 or aarch64.
 
-    The toolkit lives in a virtual environment of its own, made at the first use. A model that
-    takes uint8 pictures and normalises them itself needs no --mean and --std. An existing file is
-    replaced once the new one is whole, and checked where --check says so.
+    The toolkit has a virtual environment of its own, made at the first use.
+    A model that takes bytes and normalises them needs no --mean and --std.
+    An older file is replaced once the new one is whole, and passed --check.
 
-    Example: framebuf convert yolov8n.onnx --batch 1,4,8 -p rk3588 --dataset pictures/
-    --mean 0,0,0 --std 255,255,255 --task detect --decoder yolov8 --labels coco.txt --check
+    Example: framebuf convert nanodet-416.onnx -p rk3588 --batch 1,4,8
+
+    With int8, for YOLO: framebuf convert yolov8n.onnx -p rk3588
+    --dataset pictures/ --mean 0,0,0 --std 255,255,255 --decoder yolov8 --check
     """
     from framebuf.models import toolkit  # noqa: PLC0415 - --help stays quick
 

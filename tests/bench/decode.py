@@ -94,9 +94,9 @@ def main() -> int:
         ratio = took / (INFER_MS * PIXELS)
         worst = max(worst, ratio)
         print(
-            f"decode {SLOTS}×{SIDE}×{SIDE} {name}, {objects:.1f} objects a slot: {took:.2f} ms of processor, "
-            f"{ratio:.4f} of the simulated inference scaled to its pixels (limit {LIMIT:.2f}), "
-            f"{took / INFER_MS:.3f} of it unscaled"
+            f"decode {SLOTS}×{SIDE}×{SIDE} {name}, {objects:.1f} objects a slot: "
+            f"{took:.2f} ms of processor, {ratio:.4f} of the simulated inference scaled to its "
+            f"pixels (limit {LIMIT:.2f}), {took / INFER_MS:.3f} of it unscaled"
         )
     return 1 if worst > LIMIT else 0
 

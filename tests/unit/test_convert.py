@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import shutil
 import signal
 import subprocess
@@ -171,9 +172,12 @@ def test_a_model_that_normalises_itself_needs_no_mean_and_has_its_colours_last(s
     assert (job["mean"], job["std"], job["turned"]) == (None, None, True)
 
 
-def test_rk3582_is_compiled_as_the_npu_it_has(stand):
-    assert stand.run("--batch", "1", *NORM, platform="rk3582").exit_code == 0
-    assert stand.jobs[0]["platform"] == "rk3588"
+@pytest.mark.parametrize(("platform", "target"), [("rk3582", "rk3588"), ("rk3568", "rk3568")])
+def test_a_chip_that_the_toolkit_does_not_know_is_compiled_as_the_npu_it_has(
+    stand, platform, target
+):
+    assert stand.run("--batch", "1", *NORM, platform=platform).exit_code == 0
+    assert stand.jobs[0]["platform"] == target
 
 
 @pytest.mark.parametrize("channels", ["rgb", "bgr"])
@@ -513,6 +517,16 @@ def test_the_last_error_of_a_log_is_found_with_what_to_do(log, reason, remedy):
     assert failures.reason(log) == reason
     advice = failures.remedy(reason or "")
     assert (advice is None) if remedy is None else (remedy in advice)
+
+
+def test_that_a_step_failed_does_not_hide_what_the_toolkit_said_of_it():
+    worker = runpy.run_path(str(ROOT / "framebuf/models/toolkit/worker/__main__.py"))
+    with pytest.raises(SystemExit) as end:
+        worker["_must"]("build", -1)
+    said = f"E build: Dataset file a.txt not found!\n{end.value}\n"
+    assert "build returned -1" in said
+    assert failures.reason(said) == "build: Dataset file a.txt not found!"
+    worker["_must"]("build", 0)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from framebuf.errors import ModelError
-from framebuf.models.platforms import npu_of
 from framebuf.models.prepare import open_preparer
 from framebuf.models.runtimes.onnx import OnnxRuntime
 from framebuf.models.tasks import open_task
@@ -26,6 +25,9 @@ if TYPE_CHECKING:
     from framebuf.models.tensor import TensorSpec
     from framebuf.models.toolkit.environment import Environment
     from framebuf.models.toolkit.order import Order
+
+SAME_TARGET = {"rk3582": "rk3588"}
+"""Chips that rknn-toolkit2 does not know by name, and the one whose NPU they have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,7 @@ class _Job:
             "rknn": str(self._file("rknn")),
             "plain": str(self._file("onnx")),
             "turned": spec.layout == "NHWC",
-            "platform": npu_of(order.platform),
+            "platform": SAME_TARGET.get(order.platform, order.platform),
             "batch": self.batch,
             "bgr": order.model.channels == "bgr",
             "custom": order.custom,

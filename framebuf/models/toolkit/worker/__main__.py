@@ -70,7 +70,8 @@ def main(job: dict[str, Any], said: Any) -> int:
 
 def _must(step: str, code: int) -> None:
     if code != 0:
-        raise SystemExit(f"E {step} returned {code}")
+        # not as an error's line: the toolkit has said what it was, and the last one is told
+        raise SystemExit(f"{step} returned {code}")
 
 
 if __name__ == "__main__":
