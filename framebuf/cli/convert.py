@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import math
-import re
 import signal
 import sys
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from framebuf.cli.order import note, order_of, triple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from framebuf.config import Model
     from framebuf.models.toolkit import Compiled, Environment, Order
-
-MOST_CUSTOM = 1023
-"""Bytes that rknn-toolkit2 lets into a file."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -89,7 +85,7 @@ def convert(
 
     # so that what is half done is removed
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    order = _order(
+    order = order_of(
         {
             "path": str(model),
             "task": task or ("detect" if decoder else "raw"),
@@ -98,8 +94,8 @@ def convert(
             "resize": resize,
             "channels": channels,
             "layout": layout,
-            "mean": _triple(mean, "--mean"),
-            "std": _triple(std, "--std"),
+            "mean": triple(mean, "--mean"),
+            "std": triple(std, "--std"),
         },
         platform=platform,
         batch=batch,
@@ -112,7 +108,7 @@ def convert(
     )
     source = toolkit.opened(order)
     environment = _environment(venv, install)
-    _note(f"rknn-toolkit2 {environment.versions['rknn-toolkit2']} in {environment.folder}")
+    note(f"rknn-toolkit2 {environment.versions['rknn-toolkit2']} in {environment.folder}")
     made = []
     with closing(source), _progress() as progress:
         for one in toolkit.convert(order, source, environment, progress):
@@ -123,84 +119,6 @@ def convert(
         _print(order, made)
     else:
         typer.echo(f'path = "{order.family}"')
-
-
-def _order(
-    asked: dict[str, Any],
-    *,
-    platform: str,
-    batch: str,
-    dataset: Path | None,
-    out: Path,
-    dtype: str | None,
-    check: bool,
-    bound: float,
-    said: bool,
-) -> Order:
-    from framebuf.models.platforms import CORES  # noqa: PLC0415
-    from framebuf.models.toolkit import Order  # noqa: PLC0415
-    from framebuf.models.toolkit.order import batches_of  # noqa: PLC0415
-    from framebuf.models.toolkit.pictures import FEW, listed  # noqa: PLC0415
-
-    if platform not in CORES:
-        raise typer.BadParameter(f"use {', '.join(CORES)}", param_hint="--platform")
-    if dtype not in (None, "int8", "float16"):
-        raise typer.BadParameter("use int8 or float16", param_hint="--dtype")
-    if dtype == "int8" and dataset is None:
-        raise typer.BadParameter("int8 needs --dataset", param_hint="--dtype")
-    if (asked["mean"] is None) != (asked["std"] is None):
-        raise typer.BadParameter("give both or neither", param_hint="--mean, --std")
-    model = _model(asked)
-    found = listed(dataset) if dataset is not None else ()
-    int8 = dtype != "float16" and dataset is not None
-    if not int8:
-        why = "" if dataset is not None else "; int8 needs --dataset, pictures to calibrate with"
-        _note(f"float16: without quantisation, larger and slower than int8{why}")
-    elif len(found) < FEW:
-        _note(f"{len(found)} pictures calibrate roughly; {FEW} or more like those to come are good")
-    return Order(
-        model=model,
-        platform=platform,
-        batches=batches_of(batch),
-        dtype="int8" if int8 else "float16",
-        pictures=found,
-        out=out,
-        custom=_custom(model, said=said),
-        check=check,
-        bound=bound,
-    )
-
-
-def _model(asked: dict[str, Any]) -> Model:
-    """As the configuration would have it, for that is what it is for."""
-    import msgspec  # noqa: PLC0415
-
-    from framebuf.config import Model  # noqa: PLC0415
-
-    try:
-        name = re.sub(r"[^A-Za-z0-9._-]", "-", Path(asked["path"]).stem)[:64] or "model"
-        return msgspec.convert({"name": name, **asked}, Model)
-    except msgspec.ValidationError as error:
-        what, _, where = str(error).partition(" - at `$.")
-        raise typer.BadParameter(what, param_hint=f"--{where.rstrip('`')}") from error
-
-
-def _custom(model: Model, *, said: bool) -> str:
-    """The file's custom string; labels are left out where they are too long."""
-    from framebuf.models.custom_string import CustomString  # noqa: PLC0415
-    from framebuf.models.tasks.labels import read  # noqa: PLC0415
-
-    labels = read(model.labels) if model.labels is not None else ()
-    task = model.task if said else None
-    text = CustomString(labels, task, model.decoder).text
-    size = len(text.encode())
-    if size > MOST_CUSTOM:
-        _note(
-            f"the {len(labels)} labels are left out: with them {size} bytes would stand in the "
-            f"file, which has room for {MOST_CUSTOM}; name {model.labels} in the configuration"
-        )
-        text = CustomString((), task, model.decoder).text
-    return text
 
 
 def _environment(folder: Path | None, install: bool | None) -> Environment:
@@ -216,7 +134,7 @@ def _environment(folder: Path | None, install: bool | None) -> Environment:
             f"rknn-toolkit2 is not in {place}, and --no-install forbids to put it there; "
             "leave that out, or name an environment that has it with --venv"
         )
-    _note(WHAT.format(folder=place))
+    note(WHAT.format(folder=place))
     if install is None and _is_terminal():
         typer.confirm("Go on?", abort=True, err=True)
     with _progress() as progress:
@@ -235,28 +153,10 @@ def _progress() -> Iterator[Callable[[str], None]]:
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield _note
+        yield note
         return
     with console.status("") as status:
         yield status.update
-
-
-def _note(text: str) -> None:
-    typer.echo(f"framebuf: {text}", err=True)
-
-
-def _triple(text: str | None, option: str) -> list[float] | None:
-    if text is None:
-        return None
-    try:
-        values = [float(part) for part in text.split(",")]
-    except ValueError:
-        values = []
-    if len(values) != 3 or not all(map(math.isfinite, values)):
-        raise typer.BadParameter("give three numbers, as 0,0,0", param_hint=option)
-    if option == "--std" and 0.0 in values:
-        raise typer.BadParameter("pixels are divided by it: not 0", param_hint=option)
-    return values
 
 
 def _line(one: Compiled) -> str:
