@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from framebuf.results import FrameResult
 
 
+def _nothing() -> None:
+    """Nobody wants to know."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Job:
     """One frame to be answered by one model."""
@@ -33,6 +37,10 @@ class Job:
     """Monotonic."""
     part: Part | None = None
     """What of the frame the model sees, within it; None: all."""
+    begun: Callable[[], None] = _nothing
+    """Called once, before its pixels are put into a tensor. On a prepare thread."""
+    alone: bool = False
+    """No frame of another turn may be in any tensor while this one is."""
 
 
 @dataclass(slots=True)

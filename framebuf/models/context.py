@@ -123,6 +123,8 @@ class Context:
             batch = memory.sized(size)
             batch.clear()
             for job in jobs:
+                job.begun()
+            for job in jobs:
                 pixels, part = job.frame.pixels, job.part
                 if part is None:
                     batch.add(pixels)
