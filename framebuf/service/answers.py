@@ -90,8 +90,8 @@ class Answers:
                     request.order.priority,
                     request.order.deadline_ns,
                     part,
-                    request.mark.begin,
-                    request.strikes >= ALONE,
+                    begun=request.mark.begin,
+                    alone=request.strikes >= ALONE,
                 )
             )
         if jobs:
