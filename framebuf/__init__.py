@@ -4,9 +4,15 @@ As a library:
 
     from framebuf import open_model
 
-    with open_model("nanodet-416.onnx", task="detect", decoder="nanodet") as model:
-        for result in model.map(frames):  # (height, width, 3) uint8 BGR arrays, any number
-            print(result.findings)
+    with open_model("osnet-batch{1,4,8,16}.rknn", platform="sim:rk3588", runtimes=3) as model:
+        for result in model.map(frames):      # any number of (h, w, 3) uint8 BGR arrays; in order
+            print(result.findings or result.error)
+        batch = model.new_batch(8)            # by hand
+        for frame in frames[:8]:
+            batch.add(frame)
+        batch.run()
+        first = batch.output(0)               # row 0 of each of the model's outputs
+        batch.close()
 """
 
 from __future__ import annotations

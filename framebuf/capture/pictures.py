@@ -70,7 +70,7 @@ class Pictures:
         self._position += 1
         # A name that is no UTF-8 could not be published
         origin = Origin(position, os.fsencode(file.name).decode("utf-8", "replace"))
-        picture = _decoded(file)
+        picture = decoded(file)
         captured = self._pacer.wait(self._step_ns)
         if isinstance(picture, str):
             return Grab(captured, *self._size, origin=origin, error=f"{origin.file}: {picture}")
@@ -101,7 +101,7 @@ def _is_picture(path: Path) -> bool:
     return not hidden and path.suffix.lower() in SUFFIXES and path.is_file()
 
 
-def _decoded(file: Path) -> NDArray[np.uint8] | str:
+def decoded(file: Path) -> NDArray[np.uint8] | str:
     """(height, width, 3) uint8, BGR, turned as its EXIF says; or why there is none."""
     data = _read(file)
     if isinstance(data, str):

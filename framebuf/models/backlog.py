@@ -37,10 +37,10 @@ class Job:
     """Monotonic."""
     part: Part | None = None
     """What of the frame the model sees, within it; None: all."""
-    begun: Callable[[], None] = _nothing
-    """Called once, before its pixels are put into a tensor. On a prepare thread."""
     alone: bool = False
-    """No frame of another turn may be in any tensor while this one is."""
+    """Its turn shares a batch, and the accelerator, with no other."""
+    begun: Callable[[], None] = _nothing
+    """Called before anything is done with it. On a prepare thread."""
 
 
 @dataclass(slots=True)
@@ -49,6 +49,7 @@ class _Turn:
 
     place: int
     """In the round: it goes to the end on coming and on being served; lower goes first."""
+    alone: bool = False
     served_ns: int = 0
     """Monotonic."""
     jobs: deque[Job] = field(default_factory=deque)
@@ -72,13 +73,40 @@ class Backlog:
         if turn is None:
             # Not first of all: a request whose frames come singly, and a flood of small ones,
             # would always go before one that waits
-            turn = self._turns[job.turn] = _Turn(self._end())
+            turn = self._turns[job.turn] = _Turn(self._end(), job.alone)
         turn.jobs.append(job)
         self._waiting += 1
 
-    def take(self, count: int, now_ns: int) -> list[Job]:
-        """Up to `count` jobs, the most urgent first."""
-        return [self._take_one(now_ns) for _ in range(min(count, self._waiting))]
+    def take(self, now_ns: int) -> Job | None:
+        """The most urgent job of all; None: there is none."""
+        first = self._first(now_ns)
+        return None if first is None else self.take_of(first, now_ns)
+
+    def take_of(self, turn: str, now_ns: int) -> Job | None:
+        """The next job of one turn; None: it has none."""
+        found = self._turns.get(turn)
+        if found is None:
+            return None
+        job = found.jobs.popleft()
+        self._waiting -= 1
+        found.place = self._end()
+        found.served_ns = now_ns
+        if not found.jobs:
+            del self._turns[turn]
+        return job
+
+    def urgency(self, now_ns: int) -> tuple[int, int, int]:
+        """How urgent the most urgent job is; lower goes first. There must be one."""
+        return min(_rank(turn, now_ns) for turn in self._turns.values())
+
+    def alone(self, now_ns: int) -> str | None:
+        """The most urgent turn, where that is to share nothing with others."""
+        first = self._first(now_ns)
+        return first if first is not None and self._turns[first].alone else None
+
+    def count(self, turn: str) -> int:
+        """Jobs of one turn."""
+        return len(self._turns[turn].jobs) if turn in self._turns else 0
 
     def withdraw(self, turn: str) -> list[Job]:
         """Every job of one turn that has not been taken."""
@@ -88,15 +116,9 @@ class Backlog:
         self._waiting -= len(withdrawn.jobs)
         return list(withdrawn.jobs)
 
-    def _take_one(self, now_ns: int) -> Job:
-        name, turn = min(self._turns.items(), key=lambda item: _rank(item[1], now_ns))
-        job = turn.jobs.popleft()
-        self._waiting -= 1
-        turn.place = self._end()
-        turn.served_ns = now_ns
-        if not turn.jobs:
-            del self._turns[name]
-        return job
+    def _first(self, now_ns: int) -> str | None:
+        ranks = ((_rank(turn, now_ns), name) for name, turn in self._turns.items())
+        return min(ranks, default=(None, None))[1]
 
     def _end(self) -> int:
         """The last place of the round."""

@@ -9,6 +9,8 @@ import numpy as np
 from framebuf.errors import InferenceError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from framebuf.models.prepare import Placement, Preparer
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Batch:
-    """The slots of one tensor: add frames, run the tensor, finish, read each frame's outputs.
+    """The slots of one tensor: add frames, run it, read each frame's outputs.
 
     Belongs to one thread at a time, and so do all batches that share its memory.
     """
@@ -28,8 +30,11 @@ class Batch:
         size: int,
         preparer: Preparer,
         memory: NDArray[Any] | None = None,
+        infer: Callable[[NDArray[Any]], Outputs] | None = None,
     ) -> None:
         """`memory` is (size or more, …) of the input's dtype; its content does not matter.
+
+        `infer` is what `run` calls with the tensor; a pool gives it.
 
         Raises:
             ValueError: `size` is below 1, or `memory` has another shape.
@@ -47,6 +52,7 @@ class Batch:
         self.spec = spec
         self.size = size
         self._preparer = preparer
+        self._infer = infer
         self._memory: NDArray[Any] | None = memory
         self._placements: list[Placement | None] = [None] * size
         self._outputs: Outputs | None = None
@@ -62,7 +68,7 @@ class Batch:
         Raises:
             ValueError: the memory has fewer rows.
         """
-        batch = Batch(self.spec, size, self._preparer, self._rows())
+        batch = Batch(self.spec, size, self._preparer, self._rows(), self._infer)
         batch._holder = self._holder
         return batch
 
@@ -122,9 +128,29 @@ class Batch:
         self._placements[index] = placement.shifted(*corner) if any(corner) else placement
 
     def clear(self) -> None:
-        """Forget all frames and outputs."""
+        """Forget all frames and outputs.
+
+        Raises:
+            ValueError: the batch is closed.
+        """
+        self._rows()
         self._placements = [None] * self.size
         self._outputs = None
+
+    def run(self) -> None:
+        """Run the frames on the pool that made this batch; waits until `output` can be read.
+
+        Raises:
+            ValueError: there is no frame, the batch or its pool is closed, or it is of no pool.
+            InferenceError: the runtime failed.
+            ModelError: the runtime hangs.
+        """
+        self._rows()
+        if self._infer is None:
+            raise ValueError(f"{self} is of no pool: open_model(…).new_batch makes one that runs")
+        if not self.filled:
+            raise ValueError(f"{self} holds no frame; add one first")
+        self.finish(self._infer(self.tensor))
 
     def finish(self, outputs: Outputs) -> None:
         """Take what the runtime gave for `tensor`; not copied.
@@ -158,7 +184,8 @@ class Batch:
 
     def close(self) -> None:
         """Let the memory go. Safe to call twice."""
-        self.clear()
+        self._placements = [None] * self.size
+        self._outputs = None
         self._memory = None
 
     def __enter__(self) -> Batch:

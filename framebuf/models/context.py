@@ -1,19 +1,19 @@
-"""A context at work: one runtime, its thread, and the thread that prepares its next tensor."""
+"""A context at work: one runtime, and the threads that prepare for it, run it, and read it."""
 
 from __future__ import annotations
 
 import threading
 import time
 from dataclasses import dataclass
-from queue import SimpleQueue
-from typing import TYPE_CHECKING
+from queue import Empty, Full, Queue, SimpleQueue
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from framebuf.errors import InferenceError
 from framebuf.models.batch import Batch
 from framebuf.results import BatchPlace, Failure, FrameResult, Timings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -22,64 +22,114 @@ if TYPE_CHECKING:
     from framebuf.models.prepare import Placement, Preparer
     from framebuf.models.runtimes import Outputs, Runtime
     from framebuf.models.tasks import Task
+    from framebuf.models.timeline import Run
     from framebuf.results import Findings
 
-    Next = Callable[["Context"], "tuple[int, list[Job]] | None"]
+SPARE_NS = 2 * 10**6
+"""A tensor is to be ready this much before its turn, besides twice what it takes to prepare."""
+
+
+class Line(Protocol):
+    """Where a context gets its work, and the cores for it: its lane."""
+
+    def next_run(self, context: Context) -> Run | None: ...
+
+    def next_job(self, run: Run) -> Job | None: ...
+
+    def prepared(self, run: Run) -> None: ...
+
+    def abandon(self, run: Run) -> None: ...
+
+    def begin(self, run: Run) -> None: ...
+
+    def end(self, run: Run, following: Run | None = None) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Filled:
     """A tensor ready to run. Of two per context, one is here or running, one being prepared."""
 
+    run: Run
     memory: Batch
     batch: Batch
+    tensor: NDArray[Any]
     jobs: list[Job]
-    taken_ns: int
+    taken_ns: list[int]
     prepared_ns: int
+    """Nanoseconds that preparing took."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ran:
+    """A tensor that has run; its memory is the next one's."""
+
+    filled: _Filled
+    placements: tuple[Placement, ...]
+    outputs: Outputs | Failure
+    infer_ns: int
+
+
+class Measured(NamedTuple):
+    """What one full batch takes, in milliseconds."""
+
+    prepare_ms: float
+    infer_ms: float
+    read_ms: float
 
 
 class Context:
-    """One runtime that belongs to the thread NAME for ever; NAME-prepare fills its tensors.
+    """One runtime that belongs to the thread NAME for ever.
 
-    Two tensors: the next is prepared while the last one runs, so the queues between the threads
-    hold at most two. What `next_jobs` hands out is answered, come what may, unless the process
-    dies; an unexpected exception ends the thread, and with it the process.
+    NAME-prepare fills its two tensors: the next is prepared while the last one runs. NAME-results
+    reads what came out, so that the accelerator does not wait for that; one batch may wait to be
+    read. What the lane hands out is answered, come what may, unless the process dies; an
+    unexpected exception ends its thread, and with it the process.
     """
 
     def __init__(
         self, name: str, model: str, runtime: Runtime, sizes: Sequence[int],
-        preparer: Preparer, task: Task,
+        preparer: Preparer, task: Task, core: int | None = 0,
     ) -> None:  # fmt: skip
+        """`core` is the one of its lane's that it runs on; None: all of them at once."""
         self.name = name
         self.model = model
+        self.core = core
         self.sizes = tuple(sorted(sizes))
         self.runs = 0
-        self.beat_ns = time.monotonic_ns()
-        """When the runtime last came back; monotonic."""
         self.running_since_ns: int | None = None
         """When the inference under way began; monotonic."""
+        self.prepare_ns = SPARE_NS
+        """What preparing a frame takes, of the slower ones of late; nanoseconds."""
         self.input = runtime.input
+        self.outputs = runtime.outputs
+        self.versions = runtime.versions
         self._runtime = runtime
         self._task = task
         self._memories = [Batch(runtime.input, self.sizes[-1], preparer) for _ in range(2)]
         self._free: SimpleQueue[Batch] = SimpleQueue()
         self._ready: SimpleQueue[_Filled | None] = SimpleQueue()
+        self._ran: Queue[_Ran | None] = Queue(1)
         self._threads: list[threading.Thread] = []
 
-    def start(self, next_jobs: Next, next_run: Callable[[], int]) -> None:
-        """Start both threads. `next_jobs` blocks for work; None ends the context."""
+    def start(self, line: Line) -> None:
+        """Start the threads; they end when the line has no next run."""
         for memory in self._memories:
             self._free.put(memory)
         self._threads = [
-            threading.Thread(target=self._prepare, args=(next_jobs,), name=f"{self.name}-prepare"),
-            threading.Thread(target=self._run, args=(next_run,), name=self.name),
+            threading.Thread(target=self._prepare, args=(line,), name=f"{self.name}-prepare"),
+            threading.Thread(target=self._run, args=(line,), name=self.name),
+            threading.Thread(target=self._answer, name=f"{self.name}-results"),
         ]
         for thread in self._threads:
             thread.daemon = True  # a hung NPU call must not keep a dying process alive
             thread.start()
 
-    def measure(self, size: int, picture: NDArray[np.uint8], runs: int = 3) -> tuple[float, float]:
-        """Milliseconds to prepare and to run a full batch of `picture`: the best of `runs`.
+    def lead_ns(self, frames: int) -> int:
+        """How long before its turn a tensor of so many frames is begun; nanoseconds."""
+        return SPARE_NS + 2 * self.prepare_ns * frames
+
+    def measure(self, size: int, picture: NDArray[np.uint8], runs: int = 3) -> Measured:
+        """Time a full batch of `picture`: of each part the best of `runs`.
 
         For whoever does not `start` it; the first run is slower, and a warm-up.
 
@@ -87,20 +137,23 @@ class Context:
             InferenceError: the runtime failed.
         """
         batch = self._memories[0].sized(size)
-        prepare, run = [], []
+        found = []
         for _ in range(runs):
             begun = time.perf_counter()
             batch.clear()
             for _ in range(size):
                 batch.add(picture)
             prepared = time.perf_counter()
-            self._read(self._runtime.infer(batch.tensor), batch.placements)
-            prepare.append(prepared - begun)
-            run.append(time.perf_counter() - prepared)
-        return min(prepare) * 1e3, min(run) * 1e3
+            outputs = self._runtime.infer(batch.tensor)
+            inferred = time.perf_counter()
+            self._read(outputs, batch.placements)
+            found.append((prepared - begun, inferred - prepared, time.perf_counter() - inferred))
+        best = Measured(*(min(part) * 1e3 for part in zip(*found, strict=True)))
+        self.prepare_ns = round(best.prepare_ms * 1e6 / size)
+        return best
 
     def join(self, timeout_s: float) -> bool:
-        """Wait for both threads to end, then free the runtime. False: it hangs, and is left."""
+        """Wait for the threads to end, then free the runtime. False: it hangs, and is left."""
         end = time.monotonic() + timeout_s
         for thread in self._threads:
             thread.join(max(0.0, end - time.monotonic()))
@@ -111,44 +164,101 @@ class Context:
             memory.close()
         return True
 
-    def _prepare(self, next_jobs: Next) -> None:
-        while True:
+    def _prepare(self, line: Line) -> None:
+        while (run := line.next_run(self)) is not None:
             memory = self._free.get()
-            work = next_jobs(self)
-            if work is None:
-                self._ready.put(None)
-                return
-            size, jobs = work
-            taken = time.monotonic_ns()
-            batch = memory.sized(size)
-            batch.clear()
-            for job in jobs:
+            begun = time.monotonic_ns()
+            batch = memory.sized(run.size)
+            jobs: list[Job] = []
+            taken_ns: list[int] = []
+            while len(jobs) < run.size and (job := line.next_job(run)) is not None:
+                taken_ns.append(time.monotonic_ns())
+                jobs.append(job)
                 job.begun()
-            for job in jobs:
-                pixels, part = job.frame.pixels, job.part
-                if part is None:
-                    batch.add(pixels)
+                if job.part is None:
+                    batch.add(job.frame.pixels)
                 else:
-                    batch.add(part.of(pixels), (part.x, part.y))
+                    batch.add(job.part.of(job.frame.pixels), (job.part.x, job.part.y))
                 job.prepared()
-            self._ready.put(_Filled(memory, batch, jobs, taken, time.monotonic_ns()))
+            line.prepared(run)
+            if not jobs:
+                line.abandon(run)
+                self._free.put(memory)
+                continue
+            took_ns = time.monotonic_ns() - begun
+            each_ns = took_ns // len(jobs)  # late is dear, early costs nothing
+            self.prepare_ns = max(each_ns, (7 * self.prepare_ns + each_ns) // 8)
+            self._ready.put(_Filled(run, memory, batch, batch.tensor, jobs, taken_ns, took_ns))
+        self._ready.put(None)
 
-    def _run(self, next_run: Callable[[], int]) -> None:
-        while (filled := self._ready.get()) is not None:
-            self.running_since_ns = started = time.monotonic_ns()
-            found: list[Findings | Failure]
-            try:
-                outputs = self._runtime.infer(filled.batch.tensor)
-                inferred = time.monotonic_ns()
-                found = self._read(outputs, filled.batch.placements)
-            except InferenceError as error:
-                inferred = time.monotonic_ns()
-                found = [Failure(error.code, str(error))] * len(filled.jobs)
-            self.beat_ns = ended = time.monotonic_ns()
-            self.running_since_ns = None
-            self.runs += 1
-            self._answer(filled, found, (started, inferred, ended), next_run())
+    def _run(self, line: Line) -> None:
+        filled = self._ready.get()
+        begun = False
+        while filled is not None:
+            if not begun:
+                line.begin(filled.run)
+            ran = self._infer(filled)
+            # What is ready begins in the same step: the accelerator waits for nothing else
+            ready = self._peek()
+            read = self._hand_over(ran)
+            begun = line.end(filled.run, ready[0].run if read and ready and ready[0] else None)
             self._free.put(filled.memory)
+            if not read:
+                self._ran.put(ran)
+            filled = ready[0] if ready else self._ready.get()
+        self._ran.put(None)
+
+    def _infer(self, filled: _Filled) -> _Ran:
+        self.running_since_ns = started = time.monotonic_ns()
+        outputs: Outputs | Failure
+        try:
+            outputs = self._runtime.infer(filled.tensor)
+        except InferenceError as error:
+            outputs = Failure(error.code, str(error))
+        infer_ns = time.monotonic_ns() - started
+        self.running_since_ns = None
+        self.runs += 1
+        return _Ran(filled, filled.batch.placements, outputs, infer_ns)
+
+    def _peek(self) -> tuple[_Filled | None, ...]:
+        """The next tensor, where it is ready; in it None: there are no more."""
+        try:
+            return (self._ready.get_nowait(),)
+        except Empty:
+            return ()
+
+    def _hand_over(self, ran: _Ran) -> bool:
+        """Give what came out to be read; False: the reader is behind."""
+        try:
+            self._ran.put_nowait(ran)
+        except Full:
+            return False
+        return True
+
+    def _answer(self) -> None:
+        while (ran := self._ran.get()) is not None:
+            begun = time.monotonic_ns()
+            filled, count = ran.filled, len(ran.filled.jobs)
+            found: list[Findings | Failure]
+            if isinstance(ran.outputs, Failure):
+                found = [ran.outputs] * count
+            else:
+                found = self._read(ran.outputs, ran.placements)
+            post_ns = time.monotonic_ns() - begun
+            for slot, job in enumerate(filled.jobs):
+                ms = Timings(
+                    wait=_ms(filled.taken_ns[slot] - job.ready_ns),
+                    prepare=_ms(filled.prepared_ns // count),
+                    infer=_ms(ran.infer_ns),
+                    post=_ms(post_ns // count),
+                )
+                place = BatchPlace(filled.batch.size, slot, count)
+                said = found[slot]
+                failure = said if isinstance(said, Failure) else None
+                findings = None if isinstance(said, Failure) else said
+                job.answered(
+                    FrameResult(self.model, findings, failure, place, ms, filled.run.number)
+                )
 
     def _read(self, outputs: Outputs, placements: Sequence[Placement]) -> list[Findings | Failure]:
         """What each frame gave; one that cannot be read does not take the others with it."""
@@ -162,25 +272,6 @@ class Context:
             row = tuple(output[slot : slot + 1] for output in outputs)
             found += self._read(row, [place])
         return found
-
-    def _answer(
-        self, filled: _Filled, found: list[Findings | Failure],
-        times: tuple[int, int, int], run: int,
-    ) -> None:  # fmt: skip
-        started, inferred, ended = times
-        count = len(filled.jobs)
-        for slot, job in enumerate(filled.jobs):
-            ms = Timings(
-                wait=_ms(filled.taken_ns - job.ready_ns),
-                prepare=_ms((filled.prepared_ns - filled.taken_ns) // count),
-                infer=_ms(inferred - started),
-                post=_ms((ended - inferred) // count),
-            )
-            place = BatchPlace(filled.batch.size, slot, count)
-            said = found[slot]
-            failure = said if isinstance(said, Failure) else None
-            findings = None if isinstance(said, Failure) else said
-            job.answered(FrameResult(self.model, findings, failure, place, ms, run))
 
     def __repr__(self) -> str:
         state = "idle" if self.running_since_ns is None else "running"

@@ -1,63 +1,92 @@
-"""Lane: the backlog and the contexts of one accelerator."""
+"""Lane: the backlogs and the contexts of one accelerator, and who runs what next."""
 
 from __future__ import annotations
 
 import threading
 import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from framebuf.models.backlog import Backlog
-from framebuf.models.plan import next_size
+from framebuf.models.timeline import Run, Timeline
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from framebuf.models.backlog import Job
     from framebuf.models.context import Context
+    from framebuf.models.plan import Plan, Step
+
+TENSORS = 2
+"""Of a context: one runs, the next is prepared meanwhile."""
+
+
+@dataclass(slots=True, eq=False)
+class _Line:
+    """One model's frames, and what runs them."""
+
+    contexts: tuple[Context, ...]
+    plan: Plan
+    backlog: Backlog = field(default_factory=Backlog)
+    reserved: int = 0
+    """Frames on the backlog that are meant for runs already decided."""
+
+    @property
+    def waiting(self) -> int:
+        return len(self.backlog) - self.reserved
 
 
 class Lane:
-    """All models of one accelerator. Any thread submits; contexts pull when they are free.
+    """All models of one accelerator. Any thread submits; contexts ask for their next run.
 
-    `_changed` guards the backlogs and `_closing`. A backlog holds no more jobs than there are
-    leased frames, which the rings bound.
+    What runs next is decided as late as the preparation of its tensor allows, and its frames are
+    taken one by one as they are prepared, so that a frame that comes late and is urgent still
+    joins the next batch. `_lock` guards the backlogs, the timeline and `_closing`; the conditions,
+    two a context, are on it. A backlog holds no more jobs than there are leased frames.
     """
 
-    def __init__(self, name: str, contexts: Sequence[Context]) -> None:
+    def __init__(
+        self, name: str, contexts: Sequence[Context], plans: Mapping[str, Plan], cores: int = 1
+    ) -> None:
+        """`plans` by model; `cores` is how many the contexts are spread over."""
         self.name = name
         self.contexts = tuple(contexts)
-        self._changed = threading.Condition()
-        self._backlogs = {context.model: Backlog() for context in contexts}
-        self._sizes = {
-            model: sorted({s for c in contexts if c.model == model for s in c.sizes})
-            for model in self._backlogs
+        self._lock = threading.Lock()
+        self._timeline = Timeline(cores)
+        self._lines = {
+            model: _Line(tuple(c for c in contexts if c.model == model), plan)
+            for model, plan in plans.items()
         }
+        self._decided: dict[Context, list[Run]] = {context: [] for context in contexts}
+        self._wanted = {context: threading.Condition(self._lock) for context in contexts}
+        self._granted = {context: threading.Condition(self._lock) for context in contexts}
+        self._due_ns: int | None = None  # when the next decision can be made; monotonic
+        self._idle: list[Context] = []  # those that wait for a run
+        self._alarm: Context | None = None  # the one of them that wakes when a decision is due
         self._closing = False
-        self._runs = 0
 
     def start(self) -> None:
         for context in self.contexts:
-            context.start(self._next_jobs, self._next_run)
+            context.start(self)
 
     def submit(self, model: str, jobs: Iterable[Job]) -> None:
         """Put frames on a model's backlog; each is answered on a context's thread."""
-        with self._changed:
-            backlog = self._backlogs[model]
+        with self._lock:
             for job in jobs:
-                backlog.add(job)
-            self._changed.notify_all()
+                self._lines[model].backlog.add(job)
+            self._decide(time.monotonic_ns())
 
     def withdraw(self, model: str, turn: str) -> list[Job]:
         """Take back what no context has begun."""
-        with self._changed:
-            jobs = self._backlogs[model].withdraw(turn)
-            self._changed.notify_all()  # fewer frames may be another context's size
+        with self._lock:
+            jobs = self._lines[model].backlog.withdraw(turn)
+            self._decide(time.monotonic_ns())  # fewer frames may be another plan
             return jobs
 
     def waiting(self) -> int:
         """Frames on the backlogs."""
-        with self._changed:
-            return sum(len(backlog) for backlog in self._backlogs.values())
+        with self._lock:
+            return sum(len(line.backlog) for line in self._lines.values())
 
     def longest_run_ns(self, now_ns: int) -> int:
         """How long the longest inference under way has run; 0 while none does."""
@@ -66,31 +95,166 @@ class Lane:
 
     def close(self, timeout_s: float = 10.0) -> bool:
         """Finish what contexts have begun, then free them. False: one hangs."""
-        with self._changed:
+        with self._lock:
             self._closing = True
-            self._changed.notify_all()
+            for condition in self._wanted.values():
+                condition.notify_all()
         end = time.monotonic() + timeout_s
         joined = [c.join(max(0.0, end - time.monotonic())) for c in self.contexts]
         return all(joined)
 
-    def _next_jobs(self, context: Context) -> tuple[int, list[Job]] | None:
-        """Block until there is work for `context`: the batch size to run, and its frames."""
-        backlog, sizes = self._backlogs[context.model], self._sizes[context.model]
-        with self._changed:
+    # for contexts -------------------------------------------------------------------------
+
+    def next_run(self, context: Context) -> Run | None:
+        """Block until there is a batch for `context` to prepare; None: the lane is closing."""
+        with self._lock:
             while not self._closing:
-                if len(backlog):
-                    size = next_size(len(backlog), sizes)
-                    if size in context.sizes:
-                        jobs = backlog.take(size, time.monotonic_ns())
-                        self._changed.notify_all()  # the rest may be another context's size
-                        return size, jobs
-                self._changed.wait()
+                if self._due_ns is not None and time.monotonic_ns() >= self._due_ns:
+                    self._decide(time.monotonic_ns())
+                if self._decided[context]:
+                    self._ring()  # the alarm may have been this one's
+                    return self._decided[context].pop(0)
+                self._wait(context)
             return None
 
-    def _next_run(self) -> int:
-        with self._changed:
-            self._runs += 1
-            return self._runs
+    def next_job(self, run: Run) -> Job | None:
+        """The most urgent frame for the next slot of a run; None: it has all it will get."""
+        with self._lock:
+            line = self._lines[run.context.model]
+            if run.turn is not None:
+                return line.backlog.take_of(run.turn, time.monotonic_ns())
+            if not len(line.backlog) or (not run.reserved and line.waiting <= 0):
+                self._release(line, run)
+                return None
+            if run.reserved:
+                run.reserved -= 1
+                line.reserved -= 1
+            return line.backlog.take(time.monotonic_ns())
+
+    def prepared(self, run: Run) -> None:
+        """Its tensor is full, or there are no more frames for it."""
+        with self._lock:
+            self._release(self._lines[run.context.model], run)
+
+    def abandon(self, run: Run) -> None:
+        """There were no frames left for it."""
+        with self._lock:
+            self._end(run)
+
+    def begin(self, run: Run) -> None:
+        """Block until the cores are free for the run."""
+        with self._lock:
+            while not self._timeline.may_begin(run):
+                self._granted[run.context].wait()
+            self._timeline.begin(run, time.monotonic_ns())
+            self._stir(run.since_ns)
+
+    def end(self, run: Run, following: Run | None = None) -> bool:
+        """The inference is over. Whether `following` has begun at once, as by `begin`."""
+        with self._lock:
+            return self._end(run, following)
+
+    # under the lock -----------------------------------------------------------------------
+
+    def _end(self, run: Run, following: Run | None = None) -> bool:
+        now_ns = time.monotonic_ns()
+        self._release(self._lines[run.context.model], run)
+        self._timeline.remove(run)
+        begins = following is not None and self._timeline.may_begin(following)
+        if begins and following is not None:
+            self._timeline.begin(following, now_ns)
+        for other in self._timeline.ready():
+            self._granted[other.context].notify()
+        self._stir(now_ns)
+        return begins
+
+    def _stir(self, now_ns: int) -> None:
+        """Have somebody decide who has nothing else to do: the accelerator waits for this one."""
+        if self._idle:
+            self._due_ns = now_ns
+            self._ring()
+        else:
+            self._decide(now_ns)
+
+    @staticmethod
+    def _release(line: _Line, run: Run) -> None:
+        line.reserved -= run.reserved
+        run.reserved = 0
+
+    def _decide(self, now_ns: int) -> None:
+        """Decide all runs that can be decided now.
+
+        What cannot begin yet counts as if it were decided, so that what is less urgent does not
+        take the cores that it waits for.
+        """
+        self._due_ns = None
+        busy = self._timeline.busy(now_ns)
+        lines = [line for line in self._lines.values() if line.waiting > 0]
+        for line in sorted(lines, key=lambda line: line.backlog.urgency(now_ns)):
+            turn = line.backlog.alone(now_ns)
+            if turn is not None or self._timeline.alone:
+                if turn is not None and not len(self._timeline):
+                    step = line.plan.next(line.backlog.count(turn), busy)
+                    self._add(line, self._run(line, step, turn))
+                break
+            self._fill(line, busy, now_ns)
+        self._ring()
+
+    def _fill(self, line: _Line, busy: list[int], now_ns: int) -> None:
+        """Give the cores to one line, as far as it has frames."""
+        waiting, put_off = line.waiting, 0
+        prepare_ns = min(context.prepare_ns for context in line.contexts)
+        while waiting > 0 and put_off < len(busy):
+            step = line.plan.next(waiting, busy, prepare_ns)
+            run = self._run(line, step)
+            begins = max(busy[core] for core in run.cores)
+            early_ns = begins - run.context.lead_ns(min(step.size, waiting))
+            if not self._timeline.is_open(run.cores) or self._timeline.of(run.context) >= TENSORS:
+                put_off += 1
+            elif early_ns > 0:
+                put_off += 1
+                due = now_ns + early_ns
+                self._due_ns = due if self._due_ns is None else min(due, self._due_ns)
+            else:
+                self._add(line, run)
+            for core in run.cores:
+                busy[core] = begins + run.ns
+            waiting -= step.size
+
+    def _run(self, line: _Line, step: Step, turn: str | None = None) -> Run:
+        """A step as a run, in the context that has the least before it."""
+        fitting = [c for c in line.contexts if step.size in c.sizes and c.core == step.core]
+        context = min(fitting, key=self._timeline.of)
+        cores = range(self._timeline.cores) if step.core is None else (step.core,)
+        return Run(context, step.size, cores, line.plan.ns(step), turn=turn)
+
+    def _add(self, line: _Line, run: Run) -> None:
+        if run.turn is None:
+            run.reserved = min(run.size, line.waiting)
+            line.reserved += run.reserved
+        self._timeline.add(run)
+        self._decided[run.context].append(run)
+        self._wanted[run.context].notify()
+
+    def _wait(self, context: Context) -> None:
+        """Until there is a run for the context. One of those that wait keeps the alarm."""
+        keeps = self._alarm is None and self._due_ns is not None
+        if keeps:
+            self._alarm = context
+        self._idle.append(context)
+        left_ns = (self._due_ns or 0) - time.monotonic_ns()
+        self._wanted[context].wait(max(0.0, left_ns / 1e9) if keeps else None)
+        self._idle.remove(context)
+        if keeps:
+            self._alarm = None
+
+    def _ring(self) -> None:
+        """Have somebody wait for the next decision, or wait anew."""
+        if self._due_ns is not None and self._idle:
+            self._wanted[self._alarm or self._idle[0]].notify()
 
     def __repr__(self) -> str:
-        return f"<Lane {self.name} {self.waiting()} waiting, {len(self.contexts)} contexts>"
+        return (
+            f"<Lane {self.name} {self.waiting()} waiting, {self._timeline!r}, "
+            f"{len(self.contexts)} contexts>"
+        )

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from framebuf.models.context import Context
 from framebuf.models.family import members
+from framebuf.models.platforms import cores_of
 from framebuf.models.prepare import open_preparer
 from framebuf.models.runtimes import open_runtime, platform_of
 from framebuf.models.tasks import open_task
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from framebuf.config import Model
+    from framebuf.models.family import Family
+    from framebuf.models.runtimes import Runtime
     from framebuf.models.tensor import TensorSpec
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +31,8 @@ class Network:
     """One model, ready to run."""
 
     name: str
+    path: str
+    """Of its files, with braces where there are several."""
     task: str
     platform: str
     input: TensorSpec
@@ -30,6 +40,8 @@ class Network:
     sizes: tuple[int, ...]
     """Batch sizes, ascending."""
     contexts: tuple[Context, ...]
+    cores: int
+    """How many its contexts are spread over: of the NPU; on a CPU one for each session."""
 
     @property
     def largest(self) -> tuple[int, ...]:
@@ -38,39 +50,95 @@ class Network:
 
 
 def open_network(model: Model, *, cores: int | None = None) -> Network:
-    """Load every file of a model, as many contexts as `runtimes` says (default 1).
+    """Load every file of a model into its contexts.
 
-    On a CPU the contexts share `cores` (default: all that the process may use).
+    On an NPU: for batch 1 as many as `runtimes` says (default: one a core), each pinned to a core;
+    for each larger size one, which takes all cores while it runs. On a CPU: `runtimes` of each file
+    (default 1), which share `cores` (default: all that the process may use).
 
     Raises:
         ModelError: a file is missing or broken, or does not fit its configuration.
     """
     family = members(model.path, model.batch_sizes)
-    runtimes = model.runtimes or 1
-    threads = max(1, (cores or len(os.sched_getaffinity(0))) // runtimes)
-    contexts: list[Context] = []
-    sizes: set[int] = set()
+    platform = platform_of(next(iter(family.files.values())), model.platform)
     with ExitStack() as opened:  # frees what was loaded before a file that is broken
-        for member, path in family.files.items():
-            platform = platform_of(path, model.platform)
-            for number in range(runtimes):
-                runtime = open_runtime(path, platform, threads=threads, layout=model.layout)
-                opened.callback(runtime.close)
-                serves = family.sizes(member, runtime.input)
-                sizes.update(serves)
-                task = open_task(model, runtime.outputs, picture=runtime.input)
-                preparer = open_preparer(model, runtime.input)
-                name = f"{model.name}-{number}"
-                if member is not None:
-                    name = f"{model.name}-b{member}-{number}"
-                contexts.append(Context(name, model.name, runtime, serves, preparer, task))
+        opening = _Opening(model, family, platform, opened)
+        if platform == "cpu":
+            spread = model.runtimes or 1
+            opening.on_cpu(spread, max(1, (cores or len(os.sched_getaffinity(0))) // spread))
+        else:
+            spread = cores_of(platform)
+            opening.on_npu(spread)
         opened.pop_all()
+    first = opening.contexts[0]
     return Network(
         model.name,
+        model.path,
         model.task,
         platform,
-        runtime.input,
-        runtime.outputs,
-        tuple(sorted(sizes)),
-        tuple(contexts),
+        first.input,
+        first.outputs,
+        tuple(sorted({size for context in opening.contexts for size in context.sizes})),
+        tuple(opening.contexts),
+        spread,
     )
+
+
+class _Opening:
+    """The contexts of a network, one after the other."""
+
+    def __init__(self, model: Model, family: Family, platform: str, opened: ExitStack) -> None:
+        self.contexts: list[Context] = []
+        self._model = model
+        self._family = family
+        self._platform = platform
+        self._opened = opened
+
+    def on_cpu(self, sessions: int, threads: int) -> None:
+        """Each session takes every size that its file serves."""
+        for member, path in self._family.files.items():
+            for core in range(sessions):
+                runtime = self._load(path, threads=threads)
+                sizes = self._family.sizes(member, runtime.input)
+                name = str(core) if member is None else f"b{member}-{core}"
+                self._add(name, runtime, sizes, core)
+
+    def on_npu(self, cores: int) -> None:
+        """Batch 1 on single cores, larger ones on all."""
+        runtimes = self._model.runtimes or cores
+        for member, path in self._family.files.items():
+            for size in self._sizes(member, path):
+                for number in range(runtimes if size == 1 else 1):
+                    pinned = size == 1 and cores > 1
+                    runtime = self._load(path, core=number % cores if pinned else None)
+                    self._family.sizes(member, runtime.input)  # checked against its name
+                    core = number % cores if size == 1 else None
+                    self._add(f"b{size}-{number}", runtime, (size,), 0 if cores == 1 else core)
+        singles = sum(context.sizes == (1,) for context in self.contexts)
+        if singles > cores or (not singles and (self._model.runtimes or 1) > 1):
+            _log.warning(
+                "model %s: runtimes = %d, but %s", self._model.name, runtimes,
+                f"{self._platform} has {cores} of cores: more contexts only take memory"
+                if singles else "only batch 1 has more than one: a larger batch takes all cores",
+            )  # fmt: skip
+
+    def _sizes(self, member: int | None, path: Path) -> tuple[int, ...]:
+        if member is not None:
+            return (member,)
+        with closing(self._load(path)) as looked_at:
+            return self._family.sizes(None, looked_at.input)
+
+    def _load(self, path: Path, *, threads: int = 1, core: int | None = None) -> Runtime:
+        runtime = open_runtime(
+            path, self._platform, threads=threads, layout=self._model.layout, core=core
+        )
+        self._opened.callback(runtime.close)
+        return runtime
+
+    def _add(self, name: str, runtime: Runtime, sizes: tuple[int, ...], core: int | None) -> None:
+        model = self._model
+        task = open_task(model, runtime.outputs, picture=runtime.input)
+        preparer = open_preparer(model, runtime.input)
+        self.contexts.append(
+            Context(f"{model.name}-{name}", model.name, runtime, sizes, preparer, task, core)
+        )

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections import deque
-from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from framebuf.errors import ModelError
 from framebuf.frames import Frame
 from framebuf.models.backlog import Job
 from framebuf.models.batch import Batch
-from framebuf.models.lane import Lane
+from framebuf.models.family import members
+from framebuf.models.inflight import InFlight
+from framebuf.models.lanes import open_lanes
 from framebuf.models.network import open_network
-from framebuf.models.prepare import open_preparer
+from framebuf.models.prepare import open_preparer, require_picture
+from framebuf.models.runner import Runner
+from framebuf.results import Failure, FrameResult
 from framebuf.units import Moment
 
 if TYPE_CHECKING:
@@ -23,23 +26,35 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from framebuf.config import Model
-    from framebuf.results import FrameResult
+    from framebuf.models.lane import Lane
+    from framebuf.models.network import Network
+    from framebuf.models.runtimes import Outputs
+    from framebuf.models.tensor import TensorSpec
 
-ANSWER_S = 120.0
-"""Longer than any inference: no answer by then is a runtime that hangs."""
+QUICK_S = 0.001
+"""A frame that comes sooner than this after the last is submitted together with the next ones."""
+
+AHEAD_BYTES = 256 * 2**20
+"""Of pixels that wait; a photograph may have 100 MB."""
 
 
 class RuntimePool:
     """One model on a pool of runtimes. Any thread may map; each `map` has its own order.
 
-    Use it with `with`, or close it: contexts hold memory of the accelerator.
+    Use it with `with`, or close it: contexts hold memory of the accelerator. `_lock` guards
+    `_closed` and `_turns`, `_opening` the runners.
     """
 
-    def __init__(self, model: Model, lane: Lane, ahead: int) -> None:
+    def __init__(self, model: Model, network: Network, lane: Lane) -> None:
         self._model = model
+        self._network = network
         self._lane = lane
-        self._ahead = ahead
+        self._lock = threading.Lock()
+        self._closed = False
+        self._turns: set[str] = set()
         self._maps = 0
+        self._opening = threading.Lock()
+        self._runners: dict[int | None, Runner] = {}
 
     @classmethod
     def open(cls, model: Model) -> RuntimePool:
@@ -47,60 +62,126 @@ class RuntimePool:
 
         Raises:
             ModelError: a file is missing or broken, or does not fit its configuration.
+            InferenceError: the first batch failed.
         """
         network = open_network(model)
-        lane = Lane(network.platform, network.contexts)
+        (lane,) = open_lanes([network]).values()
         lane.start()
-        # two full tensors a context, and as many frames waiting to be put into them
-        return cls(model, lane, 4 * network.sizes[-1] * len(network.contexts))
+        return cls(model, network, lane)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The batch sizes that there are, ascending."""
+        return self._network.sizes
+
+    @property
+    def input(self) -> TensorSpec:
+        """The picture that goes in."""
+        return self._network.input
 
     def map(self, frames: Iterable[NDArray[np.uint8]]) -> Iterator[FrameResult]:
         """A result for each (height, width, 3) uint8 BGR array, in the order given.
 
         Frames are pulled as they are needed, and must not be changed until their result has come.
-        A frame that fails is a result with an error.
+        A frame that fails is a result with an error; so are those that a `close` overtakes.
 
         Raises:
-            ValueError, TypeError: an array is no such frame.
+            ValueError: an array has another shape, or the pool is closed.
+            TypeError: an array has another dtype, or is none.
             ModelError: a runtime hangs.
         """
-        self._maps += 1
-        turn = f"map-{self._maps}"
-        under_way: deque[SimpleQueue[FrameResult]] = deque()
-        try:
-            for seq, pixels in enumerate(frames):
-                under_way.append(self._submit(turn, seq, pixels))
-                if len(under_way) >= self._ahead:
-                    yield _wait(under_way)
-            while under_way:
-                yield _wait(under_way)
-        finally:
-            self._lane.withdraw(self._model.name, turn)
+        with self._lock:
+            self._require_open()
+            self._maps += 1
+            turn = f"map-{self._maps}"
+        return self._results(turn, frames)
 
     def new_batch(self, size: int) -> Batch:
-        """An empty batch of this model's input, to be filled by hand."""
-        context = self._lane.contexts[0]
-        return Batch(context.input, size, open_preparer(self._model, context.input))
+        """An empty batch of this model's input, to be filled by hand, and `run`.
+
+        The first run of a size loads its file once more, for a runtime that no `map` is using.
+
+        Raises:
+            ValueError: the model has no such batch size, or the pool is closed.
+        """
+        with self._lock:
+            self._require_open()
+        if size not in self.sizes:
+            remedy = "" if self.input.batch else f"; open it with batch_sizes=[{size}]"
+            raise ValueError(
+                f"expected a batch size of the model, {', '.join(map(str, self.sizes))}, "
+                f"got {size}{remedy}"
+            )
+        return Batch(self.input, size, open_preparer(self._model, self.input), infer=self._infer)
 
     def close(self) -> None:
-        """Finish what has begun, and free the runtimes.
+        """Finish what has begun, and free the runtimes. Safe to call twice.
 
         Raises:
             ModelError: a runtime hangs; it is left behind.
         """
-        if not self._lane.close():
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            turns = tuple(self._turns)
+        why = Failure("closed", "the pool was closed before the frame's turn")
+        for turn in turns:
+            for job in self._lane.withdraw(self._model.name, turn):
+                job.answered(FrameResult(self._model.name, error=why))
+        with self._opening:
+            runners = tuple(self._runners.values())
+        ended = [runner.close() for runner in runners]
+        if not (self._lane.close() and all(ended)):
             raise ModelError(f"model {self._model.name}: a runtime hangs and was left behind")
 
-    def _submit(self, turn: str, seq: int, pixels: NDArray[np.uint8]) -> SimpleQueue[FrameResult]:
-        if pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
-            raise ValueError(f"expected a frame of (height, width, 3), got {pixels.shape}")
-        if pixels.dtype != "uint8":
-            raise TypeError(f"expected a frame of uint8, got {pixels.dtype}")
-        answer: SimpleQueue[FrameResult] = SimpleQueue()
-        now = Moment(time.monotonic_ns(), time.time_ns())
-        frame = Frame(seq, now, pixels)
-        self._lane.submit(self._model.name, [Job(frame, turn, now.mono_ns, _nothing, answer.put)])
-        return answer
+    def _results(self, turn: str, frames: Iterable[NDArray[np.uint8]]) -> Iterator[FrameResult]:
+        largest = self.sizes[-1]
+        # two full tensors a context, and as many frames waiting to be put into them
+        most = 4 * largest * len(self._network.contexts)
+        flight = InFlight(most, largest, AHEAD_BYTES)
+        jobs: list[Job] = []
+        asked = time.monotonic()
+        try:
+            for seq, pixels in enumerate(frames):
+                slow = time.monotonic() - asked > QUICK_S
+                jobs.append(_job(turn, seq, pixels, flight))
+                if flight.full or flight.answered or slow:
+                    self._submit(turn, jobs)
+                    jobs = []
+                while flight.full or flight.answered:
+                    yield flight.next()
+                asked = time.monotonic()
+            if jobs:
+                self._submit(turn, jobs)
+            while flight:
+                yield flight.next()
+        finally:
+            with self._lock:
+                self._turns.discard(turn)
+            self._lane.withdraw(self._model.name, turn)
+
+    def _submit(self, turn: str, jobs: list[Job]) -> None:
+        with self._lock:  # a close that comes now finds the turn
+            self._require_open()
+            self._turns.add(turn)
+            self._lane.submit(self._model.name, jobs)
+
+    def _infer(self, tensor: NDArray[Any]) -> Outputs:
+        """Run a batch that was filled by hand."""
+        files = members(self._model.path, self._model.batch_sizes).files
+        member = len(tensor) if len(tensor) in files else None
+        with self._opening:
+            with self._lock:
+                self._require_open()
+            if member not in self._runners:
+                self._runners[member] = Runner.open(self._model, files[member])
+            runner = self._runners[member]
+        return runner.infer(tensor)
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise ValueError(f"the pool of model {self._model.path} is closed; open another")
 
     def __enter__(self) -> RuntimePool:
         return self
@@ -109,14 +190,16 @@ class RuntimePool:
         self.close()
 
     def __repr__(self) -> str:
+        if self._closed:
+            return f"<RuntimePool {self._model.name} closed>"
         return f"<RuntimePool {self._model.name} {self._lane!r}>"
 
 
-def _wait(under_way: deque[SimpleQueue[FrameResult]]) -> FrameResult:
-    try:
-        return under_way.popleft().get(timeout=ANSWER_S)
-    except Empty:
-        raise ModelError(f"no answer within {ANSWER_S:g} s: a runtime hangs") from None
+def _job(turn: str, seq: int, pixels: NDArray[np.uint8], flight: InFlight) -> Job:
+    require_picture(pixels)
+    now = Moment(time.monotonic_ns(), time.time_ns())
+    frame = Frame(seq, now, pixels)
+    return Job(frame, turn, now.mono_ns, _nothing, flight.add(pixels.nbytes))
 
 
 def _nothing() -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from framebuf.config import Model
     from framebuf.models.tensor import TensorSpec
 
-__all__ = ["Placement", "Preparer", "open_preparer"]
+__all__ = ["Placement", "Preparer", "open_preparer", "require_picture"]
 
 Channels = Literal["rgb", "bgr"]
 Triple = tuple[float, float, float]
@@ -70,10 +70,7 @@ class Preparer:
             TypeError: `pixels` or `row` has another dtype; nothing was written.
             ValueError: `pixels` or `row` has another shape, or OpenCV cannot write into `row`.
         """
-        if pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
-            raise ValueError(f"expected a frame of (height, width, 3), got {pixels.shape}")
-        if pixels.dtype != np.uint8:
-            raise TypeError(f"expected a frame of uint8, got {pixels.dtype}")
+        require_picture(pixels)
         if row.shape != self._slot:
             raise ValueError(f"expected a slot of {self._slot}, got {row.shape}")
         if row.dtype != self.spec.dtype:
@@ -129,6 +126,21 @@ class Preparer:
                 continue
             cv2.extractChannel(self._scratch, channel, dst=self._plane)
             _in_place(cv2.LUT(self._plane, self._tables[0, :, channel], dst=target), target)
+
+
+def require_picture(pixels: NDArray[np.uint8]) -> None:
+    """Let nothing pass that is no frame: (height, width, 3) uint8.
+
+    Raises:
+        TypeError: it has another dtype, or is no array.
+        ValueError: it has another shape.
+    """
+    if not isinstance(pixels, np.ndarray):
+        raise TypeError(f"expected a frame as a numpy array, got {type(pixels).__name__}")
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+        raise ValueError(f"expected a frame of (height, width, 3), got {pixels.shape}")
+    if pixels.dtype != np.uint8:
+        raise TypeError(f"expected a frame of uint8, got {pixels.dtype}")
 
 
 def open_preparer(model: Model, spec: TensorSpec) -> Preparer:

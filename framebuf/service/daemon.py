@@ -20,7 +20,7 @@ from framebuf.buffer.recovery import remove_strangers
 from framebuf.capture.camera import Camera
 from framebuf.contract import Topics
 from framebuf.errors import ConfigError, ModelError, RingError
-from framebuf.models.lane import Lane
+from framebuf.models.lanes import open_lanes
 from framebuf.models.network import open_network
 from framebuf.service.broker import Broker
 from framebuf.service.encoder import Encoder
@@ -38,7 +38,10 @@ from framebuf.service.state_dir import StateDirectory
 from framebuf.service.systemd import Notifier
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from framebuf.config import Loaded
+    from framebuf.models.lane import Lane
     from framebuf.models.network import Network
     from framebuf.service.entry import Entry
     from framebuf.service.message import Message
@@ -129,14 +132,16 @@ class Daemon:
             camera.start()
             stack.callback(camera.stop, 3.0)
         networks = self._open_networks()
-        lane = Lane("cpu", [context for network in networks for context in network.contexts])
-        lane.start()
-        stack.callback(lane.close)
+        lanes = open_lanes(networks)
+        for lane in lanes.values():
+            lane.start()
+            stack.callback(lane.close)
+        lane_of = {network.name: lanes[network.platform] for network in networks}
         feeds = [
             Feed(
                 camera,
                 buffers[camera.name],
-                lane,
+                lane_of[camera.models[0]],
                 restored.claims[camera.name],
                 restored.open[camera.name],
             )
@@ -177,11 +182,13 @@ class Daemon:
         )  # fmt: skip
         self._notifier.tell(READY="1", STATUS=state.text(broker))
         self.ready.set()
-        self._tick(broker, requests[0], lane, state)
+        self._tick(broker, requests[0], tuple(lanes.values()), state)
         marks.disarm()
         self._notifier.tell(STOPPING="1")
 
-    def _tick(self, broker: Broker, requests: Requests, lane: Lane, state: State) -> None:
+    def _tick(
+        self, broker: Broker, requests: Requests, lanes: Sequence[Lane], state: State
+    ) -> None:
         """Until `stop`: availability, pictures, stats, the service manager."""
         stats_s = float(os.environ.get("FRAMEBUF_STATS_S", STATS_S))  # for tests
         stats_due = time.monotonic() + stats_s
@@ -196,7 +203,8 @@ class Daemon:
                 broker.publish(state.stats(requests.open_count()))
             self._notifier.tell(STATUS=state.text(broker))
             now = time.monotonic_ns()
-            if now - requests.beat_ns < HUNG_NS and lane.longest_run_ns(now) < HUNG_NS:
+            longest_ns = max(lane.longest_run_ns(now) for lane in lanes)
+            if now - requests.beat_ns < HUNG_NS and longest_ns < HUNG_NS:
                 self._notifier.tell(WATCHDOG="1")
 
     def _broker(self, requests: list[Requests], state: State) -> Broker:

@@ -6,10 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from framebuf.models.plan import next_size
-
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from framebuf.models.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,24 +22,13 @@ class Drain:
     """How many of those find no slot, for the others are leased."""
 
     @classmethod
-    def of(
-        cls,
-        frames: int,
-        headroom: int,
-        rate: float,
-        ms_per_batch: Mapping[int, float],
-        runtimes: int,
-    ) -> Drain:
-        """Drain `frames` in batches as they are planned; slots are free once in a tensor.
-
-        `ms_per_batch` is measured with one runtime at work; `runtimes` share the batches.
-        """
-        left, seconds, dropped = frames, 0.0, 0
-        while left > 0:
-            size = next_size(left, sorted(ms_per_batch))
-            taken = min(size, left)
-            left -= taken
-            seconds += ms_per_batch[size] / 1e3 / runtimes
-            free = headroom + frames - left
-            dropped = max(dropped, math.ceil(rate * seconds) - free)
-        return cls(frames, seconds, math.ceil(rate * seconds), dropped)
+    def of(cls, frames: int, headroom: int, rate: float, plan: Plan) -> Drain:
+        """Drain `frames` in batches as they are planned; slots are free once in a tensor."""
+        taken, end_ns, dropped = 0, 0, 0
+        for batch in plan.schedule(frames):
+            # At its beginning the tensor after it is not prepared yet
+            came = math.ceil(rate * batch.ends_ns / 1e9)
+            taken += batch.frames
+            end_ns = max(end_ns, batch.ends_ns)
+            dropped = max(dropped, came - headroom - taken)
+        return cls(frames, end_ns / 1e9, math.ceil(rate * end_ns / 1e9), dropped)

@@ -8,6 +8,7 @@ from framebuf.buffer.extent import ASSUMED_RATE, extent, smallest
 from framebuf.capture.source import without_credentials
 from framebuf.errors import InferenceError, ModelError, SourceError
 from framebuf.frames import Part
+from framebuf.models.cost import plan_of
 from framebuf.service.drain import Drain
 from framebuf.service.report import Desk, Report
 from framebuf.service.surroundings import try_broker, try_clock, try_ring_dir, try_state_dir
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from framebuf.buffer.extent import Extent
     from framebuf.config import Camera, Loaded, Model
+    from framebuf.models.plan import Plan
     from framebuf.service.trial import Seen
 
 SLOWER = 0.9
@@ -49,7 +51,7 @@ class _Trials:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._costs: dict[str, tuple[dict[int, float], int]] = {}  # ms a batch size, and runtimes
+        self._plans: dict[str, Plan] = {}
 
     def try_model(self, key: str, model: Model) -> None:
         try:
@@ -57,7 +59,7 @@ class _Trials:
         except (ModelError, InferenceError) as error:
             self._desk.fail(key, str(error), "mend the model's file or its keys")
             return
-        self._costs[model.name] = (costs, model.runtimes or 1)
+        self._plans[model.name] = plan_of(network, costs)
         self._desk.report.models.append(
             {
                 "name": model.name,
@@ -69,11 +71,11 @@ class _Trials:
                 "runtimes": len(network.contexts),
                 "batches": [
                     {
-                        "batch": size,
-                        "ms_per_batch": round(ms, 2),
-                        "ms_per_image": round(ms / size, 3),
+                        "batch": cost.size,
+                        "ms_per_batch": round(cost.ns / 1e6, 2),
+                        "ms_per_image": round(cost.ns / 1e6 / cost.size, 3),
                     }
-                    for size, ms in costs.items()
+                    for cost in costs
                 ],
             }
         )
@@ -149,11 +151,11 @@ class _Trials:
 
     def _drain(self, key: str, camera: Camera, size: Extent, rate: float) -> dict[str, Any] | None:
         """How long a whole history takes, and whether the camera can go on meanwhile."""
-        if camera.models[0] not in self._costs:
+        plan = self._plans.get(camera.models[0])
+        if plan is None:
             return None
-        costs, runtimes = self._costs[camera.models[0]]
         frames = min(size.history, camera.trigger.max_frames)
-        drain = Drain.of(frames, size.headroom, rate, costs, runtimes)
+        drain = Drain.of(frames, size.headroom, rate, plan)
         if drain.dropped:
             self._desk.note(
                 f"{key}.memory",

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from framebuf.capture import open_source
+from framebuf.models.cost import timed
 from framebuf.models.network import open_network
 
 if TYPE_CHECKING:
     from framebuf.config import Camera, Model
     from framebuf.models.network import Network
+    from framebuf.models.plan import Cost
 
 WATCH_S = 1.5
 """How long a camera is watched."""
@@ -97,10 +99,10 @@ def _rate(stamps_ns: list[int]) -> float | None:
 
 def time_model(
     model: Model, width: int = 1280, height: int = 720
-) -> tuple[Network, dict[int, float]]:
-    """Load the model and warm it up; milliseconds for a full batch of each size.
+) -> tuple[Network, tuple[Cost, ...]]:
+    """Load the model and warm it up; what a full batch of each size takes.
 
-    Of preparing and running, which go on side by side, the slower counts.
+    Of preparing, running and reading, which go on side by side, the slowest counts.
 
     Raises:
         ModelError: it cannot be loaded.
@@ -109,12 +111,7 @@ def time_model(
     network = open_network(model)
     try:
         picture = np.full((height, width, 3), 114, np.uint8)
-        costs = {}
-        for context in network.contexts:
-            for size in context.sizes:
-                if size not in costs:
-                    costs[size] = max(context.measure(size, picture))
-        return network, dict(sorted(costs.items()))
+        return network, timed(network, picture, whole=True)
     finally:
         for context in network.contexts:
             context.join(0)

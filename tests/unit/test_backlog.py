@@ -29,7 +29,8 @@ def filled(*jobs):
 
 
 def take(backlog, count=1, now_s=0.0):
-    return [(one.turn, one.frame.seq) for one in backlog.take(count, round(now_s * SECOND_NS))]
+    taken = (backlog.take(round(now_s * SECOND_NS)) for _ in range(count))
+    return [(one.turn, one.frame.seq) for one in taken if one is not None]
 
 
 def turns(backlog, count=1, now_s=0.0):

@@ -193,6 +193,8 @@ def test_a_closed_batch_says_so():
         lambda: some.output(0),
         lambda: some.finish(()),
         lambda: some.sized(1),
+        some.clear,
+        some.run,
     ]
     for use in uses:
         with pytest.raises(ValueError, match="closed"):

@@ -14,7 +14,7 @@ from framebuf.config import model_of
 from framebuf.errors import ModelError
 from framebuf.frames import Frame
 from framebuf.models.backlog import Job
-from framebuf.models.lane import Lane
+from framebuf.models.lanes import open_lanes
 from framebuf.models.network import open_network
 from framebuf.models.runtimes.onnx import OnnxRuntime
 from framebuf.units import Moment
@@ -32,7 +32,7 @@ def opened():
 
     def open_(cores=1, **keys):
         network = open_network(model_of({"name": "net", "task": "raw"} | keys), cores=cores)
-        lanes.append(Lane("cpu", network.contexts))
+        lanes.extend(open_lanes([network]).values())
         return network
 
     yield open_
@@ -46,7 +46,7 @@ def tiny(path=TINY_N, **keys):
 
 def answers(network, *pictures):
     """What the network says of each picture, in their order."""
-    lane, out = Lane("cpu", network.contexts), SimpleQueue()
+    (lane,), out = open_lanes([network]).values(), SimpleQueue()
     lane.start()
     jobs = [
         Job(Frame(n, Moment(0, 0), pixels), "a", 0, lambda: None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from framebuf.errors import ModelError
+from framebuf.models.platforms import is_simulated
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +37,7 @@ class Runtime(Protocol):
     def infer(self, tensor: NDArray[np.generic]) -> Outputs:
         """Run once: (batch, …) of the input's dtype to (batch, …) float32, one per output.
 
-        The arrays are the caller's until its next call.
+        The arrays are the caller's to keep: they are read while the next batch runs.
 
         Raises:
             InferenceError: the accelerator failed the call.
@@ -54,12 +55,12 @@ def open_runtime(
     *,
     threads: int,
     layout: Literal["nchw", "nhwc"] | None = None,
-    core: int | None = None,  # noqa: ARG001 - for the NPUs to come
+    core: int | None = None,
 ) -> Runtime:
     """Load a model file on `platform`.
 
     On `cpu`, `threads` are its share of the processor. On an NPU a context is pinned to `core`,
-    from 0; None: it takes them all while it runs.
+    from 0; None: a batch takes all cores while it runs, a single picture any one that is free.
 
     Raises:
         ModelError: the file is missing or broken, or nothing here runs it.
@@ -68,6 +69,10 @@ def open_runtime(
         from framebuf.models.runtimes.onnx import OnnxRuntime  # noqa: PLC0415 - costs 50 MB
 
         return OnnxRuntime.open(path, threads=threads, layout=layout)
+    if is_simulated(platform):
+        from framebuf.models.runtimes.simulated import SimulatedRuntime  # noqa: PLC0415 - rare
+
+        return SimulatedRuntime.open(path, platform, core=core, layout=layout)
     raise ModelError(f"{path}: this version has no runtime for {platform}; use an .onnx on cpu")
 
 

@@ -1,0 +1,59 @@
+"""What the batches of a network cost: from its profile, else timed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from framebuf.models import profile
+from framebuf.models.plan import Cost, Plan
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from framebuf.models.network import Network
+
+PICTURE = (720, 1280)
+"""Height, width of what is prepared for timing; grey."""
+
+
+def costs_of(network: Network) -> tuple[Cost, ...]:
+    """As the profile beside the model says, else timed here and now. Before its lane starts.
+
+    Raises:
+        InferenceError: the runtime failed.
+    """
+    known = profile.load(network.path, network.platform)
+    if known is None or not set(network.sizes) <= set(known):
+        return timed(network)
+    takes_all = {size: c.core is None for c in network.contexts for size in c.sizes}
+    return tuple(Cost(size, round(known[size] * 1e6), takes_all[size]) for size in network.sizes)
+
+
+def timed(
+    network: Network, picture: NDArray[np.uint8] | None = None, *, whole: bool = False
+) -> tuple[Cost, ...]:
+    """The cost of each batch size, by a warm-up and one more run each. Before its lane starts.
+
+    `whole`: of preparing `picture`, running and reading, which go on side by side, the slowest;
+    else running alone.
+
+    Raises:
+        InferenceError: the runtime failed.
+    """
+    picture = np.full((*PICTURE, 3), 114, np.uint8) if picture is None else picture
+    costs: dict[int, Cost] = {}
+    for context in network.contexts:
+        for size in context.sizes:
+            if size not in costs:
+                measured = context.measure(size, picture, runs=2)
+                ms = max(measured) if whole else measured.infer_ms
+                costs[size] = Cost(size, round(ms * 1e6), takes_all=context.core is None)
+    return tuple(costs[size] for size in sorted(costs))
+
+
+def plan_of(network: Network, costs: tuple[Cost, ...]) -> Plan:
+    """The planner of a network on its accelerator."""
+    pinned = {context.core for context in network.contexts} - {None}
+    return Plan(costs, network.cores, len(pinned))

@@ -1,0 +1,91 @@
+"""The runs that an accelerator's cores have before them, in the order in which they begin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from framebuf.models.context import Context
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """One batch that a context is to run. Guarded by its lane's lock."""
+
+    context: Context
+    size: int
+    """Rows of the tensor."""
+    cores: Sequence[int]
+    ns: int
+    """Nanoseconds that it is expected to take."""
+    reserved: int = 0
+    """Frames of the backlog that are meant for it and not taken yet."""
+    turn: str | None = None
+    """It runs alone, for this request only."""
+    number: int = 0
+    """Counts the runs of a lane, from 1; 0 while it has not begun."""
+    since_ns: int = 0
+    """Monotonic, when it began."""
+
+
+class Timeline:
+    """Runs in order; each begins when those before it on its cores have ended.
+
+    Not locked: its lane's lock guards it. A core has at most one run under way and one before it.
+    """
+
+    def __init__(self, cores: int) -> None:
+        self.cores = cores
+        self._runs: list[Run] = []
+        self._begun = 0
+
+    def add(self, run: Run) -> None:
+        self._runs.append(run)
+
+    def remove(self, run: Run) -> None:
+        self._runs.remove(run)
+
+    def begin(self, run: Run, now_ns: int) -> None:
+        self._begun += 1
+        run.number, run.since_ns = self._begun, now_ns
+
+    def may_begin(self, run: Run) -> bool:
+        """Whether all of its cores are free for it now."""
+        before = self._runs[: self._runs.index(run)]
+        return not any(set(other.cores) & set(run.cores) for other in before)
+
+    def ready(self) -> list[Run]:
+        """Those that have not begun and may."""
+        return [run for run in self._runs if not run.number and self.may_begin(run)]
+
+    def is_open(self, cores: Sequence[int]) -> bool:
+        """Whether none of these cores has a run that is still to begin."""
+        return not any(not run.number and set(run.cores) & set(cores) for run in self._runs)
+
+    def of(self, context: Context) -> int:
+        """How many runs a context has before it, the one under way included."""
+        return sum(run.context is context for run in self._runs)
+
+    def busy(self, now_ns: int) -> list[int]:
+        """For each core, how many nanoseconds it will be busy, as far as can be foreseen."""
+        free = [0] * self.cores
+        for run in self._runs:
+            begins = run.since_ns - now_ns if run.number else max(free[core] for core in run.cores)
+            for core in run.cores:
+                free[core] = max(0, begins + run.ns)
+        return free
+
+    @property
+    def alone(self) -> bool:
+        """Whether a run is under way or to come that wants the accelerator for itself."""
+        return any(run.turn is not None for run in self._runs)
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def __repr__(self) -> str:
+        begun = sum(1 for run in self._runs if run.number)
+        return f"<Timeline {begun} running, {len(self._runs) - begun} to come>"
