@@ -12,7 +12,7 @@ from framebuf.models.cost import plan_of
 from framebuf.models.platforms import is_simulated
 from framebuf.service.drain import Drain
 from framebuf.service.report import Desk, Report
-from framebuf.service.surroundings import try_broker, try_clock, try_ring_dir
+from framebuf.service.surroundings import try_broker, try_clock, try_ring_dir, try_state_dir
 from framebuf.service.trial import time_model, watch
 from framebuf.units import Size
 
@@ -40,6 +40,7 @@ def survey(loaded: Loaded, progress: Callable[[str], None] = lambda _: None) -> 
         trials.try_camera(f"camera[{at}]", camera)
     progress("ring folder")
     try_ring_dir(desk)
+    try_state_dir(desk)
     try_clock(desk)
     progress("broker")
     try_broker(desk)
