@@ -121,6 +121,9 @@ def _order_faults(request: Request, *, is_redelivered: bool) -> list[str]:
     early = [m.document["index"] for m in request.results if m.order < acknowledged]
     in_time = {m.document["index"] for m in request.results if m.order < ended}
     late = [m.document["index"] for m in request.results if m.order > ended]
+    if is_redelivered:  # copies of what had come may follow
+        come = {m.document["index"] for m in request.results if m.order < ended}
+        late = [index for index in late if index not in come]
     if is_redelivered:  # done was heard, but not yet that the results before it had arrived
         late = [index for index in late if index not in in_time]
     faults = [f"results {early} before the ack"] if early else []
