@@ -275,9 +275,7 @@ class Daemon:
     def _open_networks(self) -> list[Network]:
         networks = []
         for at, model in enumerate(self._config.model):
-            self._notifier.tell(
-                EXTEND_TIMEOUT_USEC=str(LOAD_S * 10**6), STATUS=f"loading model {model.name}"
-            )
+            self._watchdog.wait(LOAD_S, f"loading model {model.name}")
             try:
                 networks.append(open_network(model))
             except ModelError as error:

@@ -46,6 +46,12 @@ class Watchdog:
         """How often to `feed`, at least: twice in its time, as sd_watchdog_enabled(3) asks."""
         return self.limit_s / 2
 
+    def wait(self, seconds: int, status: str) -> None:
+        """At the start: something begins that may take so long, and cannot feed."""
+        self._notifier.tell(EXTEND_TIMEOUT_USEC=str(seconds * 10**6), STATUS=status)
+        if self._own:
+            crash.end_process_later(seconds)
+
     def feed(self) -> None:
         """Feed it, unless a thread hangs; the log says which, once."""
         silent = self.heartbeats.silent(time.monotonic_ns())

@@ -75,7 +75,11 @@ class Judge:
         self._camera = camera
         self._teller = teller
         self._log = storm.faults
-        for life in storm.supervisor.lives:
+        lives = storm.supervisor.lives
+        for kill in self._log.between(0.0, float("inf"), "kill"):
+            ready = (life.ready_s for life in lives if life.started_s > kill.from_s)
+            kill.until_s = next((at_s for at_s in ready if at_s is not None), float("inf"))
+        for life in lives:
             if life.bitten and life.ended_s is not None:
                 self._log.add(_hang(life.ended_s))
         self._by_id: dict[str, list[Message]] = {}
@@ -261,7 +265,8 @@ class Judge:
         for probe, (at_s, _) in zip(self._storm.probes, self._storm.kills, strict=True):
             request = Request.of(self._by_id.get(probe, ()), probe, CAMERA)
             deaths = self._log.between(at_s - 10.0, at_s - 0.01, *DEATHS)
-            blind_s = max([begun_s, *(death.until_s for death in deaths)])
+            ends_s = (d.until_s if d.kind == "hang" else d.from_s for d in deaths)
+            blind_s = max([begun_s, *ends_s])
             sees_s = next((s for s in captured if s > blind_s + 0.05), at_s)
             if not request.dones or request.acks[0].arrived_s > self._storm.asked_s:
                 continue

@@ -39,6 +39,15 @@ HUNG_CAMERA = (
     "from framebuf.capture.pictures import Pictures\nPictures.grab = hang\n"
     "from framebuf.service import hung\nhung.HUNG_NS = 2 * 10**9\n"
 )
+HUNG_INFERENCE = (  # not before the first trigger: models are timed when they are loaded
+    "from framebuf.models.runtimes.onnx import OnnxRuntime\n"
+    "from framebuf.service.requests import Requests\n"
+    "receive = Requests.receive\n"
+    "def received(*message):\n"
+    "    OnnxRuntime.infer = hang\n"
+    "    receive(*message)\n"
+    "Requests.receive = received\n"
+)
 OWN_S = "from framebuf.service import watchdog\nwatchdog.OWN_S = 2.0\n"
 ONE = {"before": 1, "mode": "window"}
 ENDINGS = {
@@ -51,9 +60,7 @@ ENDINGS = {
     "main": Ending(
         "from framebuf.service.state import State\nState.pictures = explode", watchdog_s=30.0
     ),
-    "inference": Ending(
-        "from framebuf.models.runtimes.onnx import OnnxRuntime\nOnnxRuntime.infer = hang", ONE
-    ),
+    "inference": Ending(HUNG_INFERENCE, ONE),
     "mqtt": Ending("from framebuf.service.requests import Requests\nRequests.receive = hang", ONE),
     "publish": Ending(
         "from framebuf.service.publisher import Publisher\n"
@@ -73,9 +80,9 @@ ENDINGS = {
     "alone": Ending(
         OWN_S + "from framebuf.service.state import State\nState.changes = hang", watchdog_s=None
     ),
-    "alone-inference": Ending(
-        OWN_S + "from framebuf.models.runtimes.onnx import OnnxRuntime\nOnnxRuntime.infer = hang",
-        ONE,
+    "alone-inference": Ending(OWN_S + HUNG_INFERENCE, ONE, watchdog_s=None),
+    "alone-loading": Ending(
+        "import framebuf.service.daemon as daemon\ndaemon.LOAD_S = 1\ndaemon.open_network = hang\n",
         watchdog_s=None,
     ),
     "slow": Ending(
@@ -166,6 +173,10 @@ def test_without_a_service_manager_a_hung_inference_ends_the_process(nodes):
     log = ended(nodes["alone-inference"])
     assert "thread inference on " in log
     assert "in hang" in log
+
+
+def test_without_a_service_manager_a_model_that_never_loads_ends_the_process(nodes):
+    assert "in hang" in ended(nodes["alone-loading"])
 
 
 def test_while_models_load_the_service_manager_is_asked_for_time(nodes):

@@ -47,7 +47,7 @@ def test_withheld_pubacks_fill_the_queue_and_all_comes_in_order_when_the_line_is
             sent.append(books.send_trigger("gate", trigger))
             if len(sent) > 4 * PENDING:
                 rss_kib.append(node.anonymous_kib())
-                time.sleep(0.5)
+                time.sleep(1.0)  # no more than the answers to rejected ones that may wait
         assert proxy.withheld > 0
         proxy.cut(refuse=True)
         proxy.release()

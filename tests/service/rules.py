@@ -48,7 +48,10 @@ def request_faults(
         return faults  # what follows relies on fields that are there
     faults += _order_faults(request, is_redelivered=is_redelivered)
     faults += _result_faults(request, is_redelivered=is_redelivered)
-    faults += _done_faults(request.done, list(request.by_index.values()))
+    counted = _done_faults(request.done, list(request.by_index.values()))
+    if counted and is_redelivered:  # what failed may have gone well when it was inferred again
+        counted = _done_faults(request.done, list(request.newest_by_index.values()))
+    faults += counted
     return faults + _trigger_faults(request.done, trigger or {})
 
 

@@ -136,6 +136,8 @@ def test_without_a_service_manager_only_the_daemon_by_itself_has_a_watchdog(monk
     assert armed == []
     watchdog, bell = Watchdog(Notifier(), own=True), Bell()
     watchdog.heartbeats.watch("mqtt", bell.silence)
+    watchdog.wait(300, "loading")
+    assert armed.pop() == 300
     watchdog.feed()
     assert armed == [OWN_S]
     bell.silent_ns = 11 * 10**9
