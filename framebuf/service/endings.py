@@ -59,7 +59,7 @@ class Endings:
                 self._images.give_up(item.wait)
             if item.settled:
                 continue
-            if item.asked.index < request.sent and reason == "deadline":
+            if item.asked.index < request.sent:
                 again.append(item)
             else:
                 request.lose(item, reason)
@@ -81,6 +81,15 @@ class Endings:
             request.missing["camera_gap"] += request.window.lost_in_gaps(feed.buffer, now)
         self._say(request, now)
         feed.claims.forget_before(feed.buffer.oldest_seq())
+
+    def give_up(self, feed: Feed, request: Request) -> None:
+        """The daemon has died of it too often: none of what is left is tried again."""
+        feed.open.remove(request)
+        for item in request.items:
+            request.lose(item, "crashed_daemon")
+        request.flush()
+        request.missing["crashed_daemon"] += request.window.outstanding()
+        self._say(request, time.monotonic_ns())
 
     def end_lost(self, request: Request) -> None:
         """Its frames went with another boot, or with its camera."""

@@ -205,7 +205,7 @@ class Requests:
                 self._know(request)
                 request.mark = self._marks.watch(request.number, request.strikes, request.sent)
                 if request.strikes >= STRIKES and request.done_payload is None:
-                    self._endings.expire(self._answers, feed, request, "crashed_daemon")
+                    self._endings.give_up(feed, request)
                 else:
                     self._answers.submit(feed, request, request.items)
             self._windows.look(feed)

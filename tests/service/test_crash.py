@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -137,3 +138,44 @@ def test_a_request_that_ran_out_of_time_while_the_daemon_was_away_says_so(
     assert set(request.done["missing"]) <= {"deadline", "camera_gap", "not_captured"}
     assert request.done["requested"] == 8
     assert request.done["attempts"] == 2
+
+
+KILLER = """
+import os, signal
+from framebuf.models.prepare import Preparer
+write = Preparer.write
+def deadly(self, pixels, *more):
+    if pixels.shape[:2] == (480, 640):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return write(self, pixels, *more)
+Preparer.write = deadly
+"""
+
+
+def test_a_request_that_kills_the_daemon_is_given_up_and_no_other_with_it(
+    mosquitto: Mosquitto, tmp_path: Path, film: Path
+) -> None:
+    """The frames of one camera are deadly, and share batches with those of the other."""
+    (tmp_path / "sitecustomize.py").write_text(KILLER)
+    deadly = make_video(tmp_path / "deadly.mp4", 20, (640, 480))
+    tables = "".join(
+        f'[[camera]]\nname = "{name}"\nsource = "{source}"\nfps = 10\nbuffer = "20s"\n'
+        'models = ["tiny"]\n'
+        for name, source in (("good", film), ("bad", deadly))
+    )
+    node = Node(
+        tmp_path, mosquitto.port, tables + tiny(), name="deadly", env={"PYTHONPATH": str(tmp_path)}
+    )
+    with Books.open(mosquitto.port, "deadly") as books, node.running():
+        for name in ("good", "bad"):
+            books.wait_text(f"{name}/availability", "online")
+        good = {"id": "x", "cameras": ["good", "bad"], "mode": "window", "before": 2, "after": 2}
+        books.send_trigger(None, good)
+        for _ in range(3):
+            assert node.wait_exit(keep_rings=True) == -signal.SIGKILL
+            node.launch()
+        bad = books.wait_done("x", "bad").document
+        assert books.wait_done("x", "good").document["event_type"] == "complete"
+        books.check_request("x", "good", is_redelivered=True)
+    assert (bad["event_type"], bad["published"]) == ("failed", 0)
+    assert bad["missing"]["crashed_daemon"] >= 2
