@@ -52,8 +52,9 @@ _log = logging.getLogger(__name__)
 
 TICK_S = 0.2
 STATS_S = 60.0
-LOAD_S = 300
-"""How long one model may take to load and to be checked, before the service manager gives up."""
+LOAD_S = 90
+"""How long one model may take to load, and all of them to be timed: as long as systemd gives a
+start (DefaultTimeoutStartSec). A start that hangs ends so late, and no later."""
 MAX_PACKET = 2**20
 """Bytes. Triggers beyond 64 KiB are rejected; beyond this the broker keeps them to itself, so that
 nobody fills the node's memory with one message."""
@@ -136,6 +137,7 @@ class Daemon:
             camera.start()
             stack.callback(camera.stop, 3.0)
         networks = self._open_networks()
+        self._watchdog.wait(LOAD_S, "timing the models")
         lanes = open_lanes(networks)
         for lane in lanes.values():
             lane.start()

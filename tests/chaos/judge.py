@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from tests.chaos.faultlog import Fault
 from tests.chaos.storm import CAMERA, RATE
 from tests.service.messages import Message, Request
 from tests.service.rules import drain_faults, rejection_faults, request_faults
@@ -44,6 +45,8 @@ BLIND_S = 3.0
 LOST_BEFORE_S = 15.0
 """A broker without its state forgets what the node had not fetched: that of a node that was down
 or hung, at the most so long before."""
+HANG_S = 12.0
+"""How long before its end by the watchdog a process may have been half dead."""
 NEIGHBOUR = 1
 """Pictures: two stamps of one stream may round so far apart."""
 
@@ -80,8 +83,9 @@ class Judge:
             ready = (life.ready_s for life in lives if life.started_s > kill.from_s)
             kill.until_s = next((at_s for at_s in ready if at_s is not None), float("inf"))
         for life in lives:
-            if life.bitten and life.ended_s is not None:
-                self._log.add(_hang(life.ended_s))
+            if life.ended_s is not None and (life.bitten or life.timed_out):
+                since_s = life.started_s if life.timed_out else life.ended_s - HANG_S
+                self._log.add(Fault("hang", since_s, life.ended_s))
         self._by_id: dict[str, list[Message]] = {}
         self._online: list[float] = []
         for message in storm.books.messages:
@@ -224,7 +228,7 @@ class Judge:
         """It ended only as it was made to."""
         killed = {life.pid for _, life in self._storm.kills}
         for life in self._storm.supervisor.lives[:-1]:
-            if life.pid not in killed and not life.bitten:
+            if life.pid not in killed and not (life.bitten or life.timed_out):
                 self.verdict.faults.append(f"the daemon ended by itself: {life.returncode}")
 
     def not_back(self) -> int:
@@ -300,9 +304,3 @@ def spread(values: Iterable[float]) -> str:
     if not found:
         return "nothing measured"
     return f"median {statistics.median(found):.2f} s, worst {found[-1]:.2f} s of {len(found)}"
-
-
-def _hang(ended_s: float) -> Any:
-    from tests.chaos.faultlog import Fault
-
-    return Fault("hang", ended_s - 12.0, ended_s)

@@ -27,7 +27,8 @@ NODE, CAMERA = "storm", "gate"
 RATE = 10
 """Frames kept a second."""
 WATCHDOG_S = 6.0
-READY_S = 40.0
+READY_S = 120.0
+"""An NPU may hang at the start too, which ends after 90 s."""
 QUIET_S = 15.0
 """Longer than a back-off, and than a hang until the watchdog has ended it."""
 PROBE_BEFORE_S = 5.0
@@ -57,7 +58,7 @@ class Storm:
 
     def __init__(
         self, broker: Mosquitto, broker_state: Path, camera: RtspCamera, folder: Path, seed: int,
-        *, hangs: float = 0.0005, errors: float = 0.005, every_s: float = 0.25,
+        *, hangs: float, errors: float = 0.005, every_s: float = 0.25,
     ) -> None:  # fmt: skip
         """`broker_state` is the broker's persistence file; probabilities are those of a run."""
         self.faults = FaultLog()

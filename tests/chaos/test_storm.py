@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 KILLS = int(os.environ.get("KILLS", "2"))
 SEED = int(os.environ.get("SEED", "7"))
+HANGS = float(os.environ.get("HANGS", "0.0005"))
+"""How many inferences of the simulated NPU never come back."""
 
 
 @pytest.mark.timeout(180 + 30 * KILLS)
@@ -32,7 +34,7 @@ def test_whatever_dies_every_trigger_ends_in_one_done_and_every_answer_is_its_fr
     assert teller.closest() > 2 * FAR
     broker.start()
     try:
-        with Storm(broker, state / "mosquitto.db", rtsp, tmp_path, SEED) as storm:
+        with Storm(broker, state / "mosquitto.db", rtsp, tmp_path, SEED, hangs=HANGS) as storm:
             try:
                 storm.blow(KILLS)
                 asked_again = storm.settle()
