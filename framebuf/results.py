@@ -114,3 +114,5 @@ class FrameResult(msgspec.Struct, frozen=True):
     ms: Timings = Timings()
     run: int = -1
     """Which inference of its lane answered it; frames of one batch share it. Not sent."""
+    simulated: bool = False
+    """A simulated NPU ran it."""

@@ -90,13 +90,14 @@ class Context:
 
     def __init__(
         self, name: str, model: str, runtime: Runtime, sizes: Sequence[int],
-        preparer: Preparer, task: Task, core: int | None = 0,
+        preparer: Preparer, task: Task, core: int | None = 0, *, simulated: bool = False,
     ) -> None:  # fmt: skip
         """`core` is the one of its lane's that it runs on; None: all of them at once."""
         self.name = name
         self.model = model
         self.core = core
         self.sizes = tuple(sorted(sizes))
+        self.simulated = simulated
         self.runs = 0
         self.running_since_ns: int | None = None
         """When the inference under way began; monotonic."""
@@ -263,7 +264,9 @@ class Context:
                 failure = said if isinstance(said, Failure) else None
                 findings = None if isinstance(said, Failure) else said
                 job.answered(
-                    FrameResult(self.model, findings, failure, place, ms, filled.run.number)
+                    FrameResult(
+                        self.model, findings, failure, place, ms, filled.run.number, self.simulated
+                    )
                 )
             ran.answered.set()
 

@@ -22,6 +22,7 @@ from framebuf.contract import Topics
 from framebuf.errors import ConfigError, FramebufError, ModelError, RingError
 from framebuf.models.lanes import open_lanes
 from framebuf.models.network import open_network
+from framebuf.models.platforms import shown
 from framebuf.service.broker import Broker
 from framebuf.service.encoder import Encoder
 from framebuf.service.feed import Feed
@@ -184,7 +185,7 @@ class Daemon:
         stack.callback(requests[0].stop, FINISH_S)
         _log.info(
             "node %s ready: cameras %s, models %s", node.name, ", ".join(buffers),
-            ", ".join(f"{network.name} {list(network.sizes)}" for network in networks),
+            ", ".join(f"{n.name} {list(n.sizes)} on {shown(n.platform)}" for n in networks),
         )  # fmt: skip
         self._notifier.tell(READY="1", STATUS=state.text(broker))
         self.ready.set()

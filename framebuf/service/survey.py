@@ -9,6 +9,7 @@ from framebuf.capture.source import without_credentials
 from framebuf.errors import InferenceError, ModelError, SourceError
 from framebuf.frames import Part
 from framebuf.models.cost import plan_of
+from framebuf.models.platforms import is_simulated
 from framebuf.service.drain import Drain
 from framebuf.service.report import Desk, Report
 from framebuf.service.surroundings import try_broker, try_clock, try_ring_dir, try_state_dir
@@ -64,6 +65,7 @@ class _Trials:
             {
                 "name": model.name,
                 "platform": network.platform,
+                "simulated": is_simulated(network.platform),
                 "task": model.task,
                 "batch_sizes": list(network.sizes),
                 "input": str(network.input),

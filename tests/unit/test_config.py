@@ -151,6 +151,12 @@ def test_a_key_that_is_not_in_this_version_says_so_with_its_line(start):
     assert "is not in this version; leave it out" in str(error)
 
 
+@pytest.mark.parametrize("decoder", ["nanodet", "yolov5", "yolov8"])
+def test_every_decoder_of_the_contract_is_taken(decoder):
+    (model,) = parse(changed('decoder = "nanodet"', f'decoder = "{decoder}"')).config.model
+    assert model.decoder == decoder
+
+
 def test_the_contracts_defaults_are_those_of_an_almost_empty_file():
     least = parse(
         '[[camera]]\nname = "c"\nsource = "x"\nmodels = ["m"]\n'
