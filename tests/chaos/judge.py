@@ -137,9 +137,13 @@ class Judge:
         acks = tuple(m for m in request.acks if m.document["status"] != "rejected")
         request = Request(request.id, acks, request.results, request.dones)
         faults = request_faults(request, sent.document, is_redelivered=True)
+        ended_s = request.dones[-1].arrived_s
         for fault in faults:
-            if self._lost_by_broker(sent, request.dones[-1].arrived_s):
+            if self._lost_by_broker(sent, ended_s):
                 self.verdict.explained["the broker lost messages"] += 1
+            elif "failed" in fault and self._log.between(sent.first_s, ended_s, *DEATHS):
+                # done was written down with the answer that got lost; the next one went well
+                self.verdict.explained["failed once, and not when inferred again"] += 1
             else:
                 self.verdict.faults.append(f"{sent.id}: {fault}")
         self.verdict.outcomes[request.done["event_type"]] += 1
@@ -228,7 +232,11 @@ class Judge:
         """It ended only as it was made to."""
         killed = {life.pid for _, life in self._storm.kills}
         for life in self._storm.supervisor.lives[:-1]:
-            if life.pid not in killed and not (life.bitten or life.timed_out):
+            if life.pid in killed or life.bitten or life.timed_out:
+                continue
+            if life.returncode == 1 and life.ready_s is None:
+                self.verdict.explained["simulated inference failed at a start"] += 1
+            else:
                 self.verdict.faults.append(f"the daemon ended by itself: {life.returncode}")
 
     def not_back(self) -> int:
