@@ -79,6 +79,7 @@ class Judge:
         self._teller = teller
         self._log = storm.faults
         lives = storm.supervisor.lives
+        self._begun_s = lives[0].ready_s or lives[0].started_s  # before, nobody looked
         for kill in self._log.between(0.0, float("inf"), "kill"):
             ready = (life.ready_s for life in lives if life.started_s > kill.from_s)
             kill.until_s = next((at_s for at_s in ready if at_s is not None), float("inf"))
@@ -170,7 +171,8 @@ class Judge:
         for reason, count in done["missing"].items():
             kinds = EXPLAINS.get(reason, ())
             deaths = self._log.between(sent.first_s, until_s, *DEATHS)
-            if kinds and self._log.between(from_s, until_s, *kinds):
+            begins = reason == "camera_gap" and from_s <= self._begun_s
+            if begins or (kinds and self._log.between(from_s, until_s, *kinds)):
                 self.verdict.explained[f"missing: {reason}"] += count
             elif reason == "crashed_daemon" and len(deaths) >= SUSPECTED:
                 self.verdict.explained["missing: crashed_daemon"] += count
