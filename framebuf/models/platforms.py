@@ -28,3 +28,12 @@ def is_simulated(platform: str) -> bool:
 def cores_of(platform: str) -> int:
     """Cores that a model can have for itself; a CPU is one, for its sessions share the threads."""
     return CORES.get(chip(platform), 1)
+
+
+SAME_NPU = {"rk3568": "rk3566", "rk3582": "rk3588"}
+"""Chips that run each other's model files (rknn-toolkit2's documentation)."""
+
+
+def npu_of(platform: str) -> str:
+    """The chip whose NPU a platform has: compiled for one of its chips, a model runs on all."""
+    return SAME_NPU.get(chip(platform), chip(platform))

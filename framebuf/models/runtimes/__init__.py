@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from framebuf.errors import ModelError
+from framebuf.models.platforms import is_simulated
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,7 +55,7 @@ def open_runtime(
     *,
     threads: int,
     layout: Literal["nchw", "nhwc"] | None = None,
-    core: int | None = None,  # noqa: ARG001 - for the NPUs to come
+    core: int | None = None,
 ) -> Runtime:
     """Load a model file on `platform`.
 
@@ -68,6 +69,10 @@ def open_runtime(
         from framebuf.models.runtimes.onnx import OnnxRuntime  # noqa: PLC0415 - costs 50 MB
 
         return OnnxRuntime.open(path, threads=threads, layout=layout)
+    if is_simulated(platform):
+        from framebuf.models.runtimes.simulated import SimulatedRuntime  # noqa: PLC0415 - rare
+
+        return SimulatedRuntime.open(path, platform, core=core, layout=layout)
     raise ModelError(f"{path}: this version has no runtime for {platform}; use an .onnx on cpu")
 
 
