@@ -12,7 +12,7 @@
  *   outputs=nan   the first output begins with NaN
  *   driver=0.9.2  the version that is told
  *
- * `@5` after an order: only the fifth call of a context; `@5+`: from the fifth on. Comma between two.
+ * `@5` after an order: only the fifth call of a context; `@5+`: from the fifth on. A space between two.
  * The layouts are those that the wheel's ctypes structures have on aarch64.
  */
 #include <fcntl.h>
@@ -94,7 +94,7 @@ static const char *order(const char *what, unsigned nth, char value[32]) {
     size_t length = strlen(what);
     while (at && *at) {
         if (!strncmp(at, what, length) && at[length] == '=') {
-            size_t size = strcspn(at + length + 1, ",@");
+            size_t size = strcspn(at + length + 1, " @");
             const char *end = at + length + 1 + size;
             unsigned when = *end == '@' ? strtoul(end + 1, (char **)&end, 10) : 0;
             if (!when || nth == when || (*end == '+' && nth > when)) {
@@ -102,7 +102,7 @@ static const char *order(const char *what, unsigned nth, char value[32]) {
                 return value;
             }
         }
-        at = strchr(at, ',');
+        at = strchr(at, ' ');
         at = at ? at + 1 : NULL;
     }
     return NULL;

@@ -1,0 +1,177 @@
+"""What the vendor's Python and C libraries say about one model, brought into our log.
+
+RKNNLite logs with Python's logging, in the thread that called it; the C library writes to standard
+output and error. The first is caught always. The second only while a model is opened, for what
+stands in the descriptors when the process dies would be lost: later it goes where it always went.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import re
+import threading
+from collections import deque
+from contextlib import contextmanager, suppress
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_log = logging.getLogger(__name__)
+
+VENDOR_LOGGER = "acuityLogger"
+"""The name by which RKNNLite logs; it has a handler of its own, on standard error."""
+LIBRARY_LINE = re.compile(r"([EWIDN]) (RKNN\w*: .*)")
+STAMP = re.compile(r"^RKNN\w*: (?:\[[0-9:.]+\] )?")
+NOISE = ("Query dynamic range failed", "rknn-toolkit-lite2 version", "RKNN Runtime Information")
+"""Said of every model, and no trouble."""
+LEVELS = {"E": logging.ERROR, "W": logging.WARNING}
+MOST_LINES = 40
+"""Kept of one model."""
+JOIN_S = 2.0
+"""For a listener whose pipe somebody else holds open: a child process of that moment."""
+
+_Line = tuple[int, str]  # level, text
+
+_thread = threading.local()  # .log: the VendorLog that listens in this thread
+_descriptors = threading.Lock()  # who has it has changed descriptors 1 and 2
+
+
+class VendorLog:
+    """What is said about one model. Any thread may listen, each hears what it caused."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._lines: deque[tuple[int, str]] = deque(maxlen=MOST_LINES)
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """What RKNNLite logs in this thread is about this model."""
+        _thread.log = self
+        try:
+            yield
+        finally:
+            _thread.log = None
+
+    @contextmanager
+    def opening(self) -> Iterator[None]:
+        """As `listening`; what the C library writes to descriptors 1 and 2 is heard too."""
+        said: SimpleQueue[_Line | None] = SimpleQueue()
+        teller = threading.Thread(target=_tell, args=(said, self), name="rknn-log", daemon=True)
+        with _descriptors, self.listening():
+            _flush()
+            teller.start()
+            try:
+                with _heard(1, said), _heard(2, said):
+                    yield
+            finally:
+                said.put(None)
+                teller.join(JOIN_S)
+
+    def hear(self, level: int, text: str) -> None:
+        """Keep and log what was said: lines."""
+        lines = [line for line in text.splitlines() if line.strip()]
+        if any(noise in text for noise in NOISE):
+            level = logging.DEBUG
+        for line in lines:
+            self._lines.append((level, line))
+        for line in lines[-1:]:  # of a traceback the last line says it
+            _log.log(level, "%s: %s", self.name, line)
+
+    @property
+    def text(self) -> str:
+        """All that is kept, to search in."""
+        return "\n".join(line for _, line in self._lines)
+
+    @property
+    def errors(self) -> str:
+        """The complaints, in one line for an error message."""
+        said = [line for level, line in self._lines if level >= logging.ERROR]
+        kept = [
+            STAMP.sub("", line).removeprefix("Exception: ") for line in said
+            if not line.startswith((" ", "Traceback", "Catch exception"))
+        ]  # fmt: skip
+        return "; ".join(dict.fromkeys(kept)) or "nothing"
+
+    def clear(self) -> None:
+        """Forget what was said before a call."""
+        self._lines.clear()
+
+    def __repr__(self) -> str:
+        return f"<VendorLog {self.name} {len(self._lines)} lines>"
+
+
+class _Ear(logging.Handler):
+    """RKNNLite's log, in place of its own handler."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log = getattr(_thread, "log", None) or VendorLog("rknn")
+        log.hear(record.levelno, record.getMessage())
+
+
+_EAR = _Ear()
+
+
+def take_over() -> None:
+    """Be the only one that RKNNLite's logger talks to."""
+    logger = logging.getLogger(VENDOR_LOGGER)
+    logger.propagate = False
+    for handler in [each for each in logger.handlers if each is not _EAR]:
+        logger.removeHandler(handler)
+    logger.addHandler(_EAR)
+
+
+@contextmanager
+def _heard(descriptor: int, said: SimpleQueue[_Line | None]) -> Iterator[None]:
+    """What is written to the descriptor is put into `said`, or, if not the library's, passed on."""
+    try:
+        before = os.dup(descriptor)
+    except OSError:  # it is closed: nobody would hear it
+        yield
+        return
+    out, into = os.pipe()
+    os.dup2(into, descriptor)
+    os.close(into)
+    listener = threading.Thread(
+        target=_listen, args=(out, before, said), name=f"rknn-log-{descriptor}", daemon=True
+    )
+    listener.start()
+    try:
+        yield
+    finally:
+        _flush()
+        os.dup2(before, descriptor)  # closes the pipe: the listener comes to its end
+        listener.join(JOIN_S)
+
+
+def _listen(out: int, before: int, said: SimpleQueue[_Line | None]) -> None:
+    """Sort the lines; owns both descriptors. Logs nothing: the log may end in this very pipe."""
+    with suppress(OSError), _closing(before), open(out, errors="replace") as lines:
+        for line in lines:
+            match = LIBRARY_LINE.match(line)
+            if match:
+                said.put((LEVELS.get(match[1], logging.DEBUG), match[2]))
+            else:
+                os.write(before, line.encode())
+
+
+def _tell(said: SimpleQueue[_Line | None], log: VendorLog) -> None:
+    """Log at once: what comes before a call that hangs is what explains it."""
+    while (line := said.get()) is not None:
+        log.hear(*line)
+
+
+@contextmanager
+def _closing(descriptor: int) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _flush() -> None:
+    """Empty the buffers of C's own streams: the library writes to them."""
+    ctypes.CDLL(None).fflush(None)
