@@ -45,6 +45,7 @@ class CustomString:
 def _document(text: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
+        json.dumps(found, ensure_ascii=False).encode()  # half a surrogate cannot be shown
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

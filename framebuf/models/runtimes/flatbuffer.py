@@ -62,7 +62,7 @@ class FlatBuffer:
             ModelError: they are outside, or the file is shorter than it says.
         """
         if at < 0 or at + count > self.length:
-            raise self.broken(f"{what} is at byte {at}, expected 0 to {self.length - count}")
+            raise self.broken(f"{what} has bytes {at} to {at + count} of {self.length}")
         data = os.pread(self.fd, count, self.start + at)
         if len(data) != count:
             raise self.broken(f"{what} is cut: expected {count} bytes, got {len(data)}")

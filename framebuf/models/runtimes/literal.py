@@ -27,6 +27,7 @@ WORDS = {
     "+inf": "Infinity", "-inf": "-Infinity",
 }  # fmt: skip
 
+CLOSING = ("]", ")", "}")
 MARKS = {"(": "[", ")": "]"}
 
 
@@ -35,7 +36,7 @@ def literal(text: str) -> Any:
 
     None where it is no literal, or has keys that are no texts.
     """
-    tokens = []
+    tokens: list[str] = []
     at = 0
     while at < len(text):
         token = TOKEN.match(text, at)
@@ -43,6 +44,8 @@ def literal(text: str) -> Any:
             return None
         at = token.end()
         given = token[token.lastgroup or 0]
+        if given in CLOSING and tokens and tokens[-1] == ",":
+            tokens.pop()  # Python allows it, JSON does not
         if token.lastgroup == "text":
             tokens.append(json.dumps(re.sub(r"\\(.)", _escaped, given[1:-1], flags=re.DOTALL)))
         elif token.lastgroup == "number":

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from framebuf.models.runtimes import Outputs
 
 INPUT_DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
+DTYPES = {"float": "float32", "double": "float64"}
+"""numpy's names where onnxruntime has its own."""
 ERRORS_ONLY = 3
 """onnxruntime's log severity."""
 
@@ -49,20 +51,7 @@ class OnnxRuntime:
         Raises:
             ModelError: the file is missing or broken, or its input is not one picture.
         """
-        if not path.is_file():
-            raise ModelError(f"{path}: no such file; correct the path")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = ERRORS_ONLY
-        # threads that spin while they wait take the cores from cameras and other sessions
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # its exceptions have no root of their own
-            raise ModelError(f"{path}: onnxruntime cannot load it: {_line(error)}") from error
+        session = _session(path, threads)
         outputs = tuple(_output(path, output) for output in session.get_outputs())
         return cls(path, session, _input(path, session.get_inputs(), layout), outputs)
 
@@ -96,6 +85,43 @@ class OnnxRuntime:
     def __repr__(self) -> str:
         closed = " closed" if self._session is None else ""
         return f"<OnnxRuntime {self.path.name} {self.input}{closed}>"
+
+
+def onnx_ends(path: Path) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    """What goes into a file's network and comes out, whether framebuf runs it or not.
+
+    dtypes are what the file stores; what is no tensor has onnxruntime's word for it.
+
+    Raises:
+        ModelError: the file is missing or broken.
+    """
+    session = _session(path, 1)
+    inputs = tuple(_end(each, picture=True) for each in session.get_inputs())
+    return inputs, tuple(_end(each, picture=False) for each in session.get_outputs())
+
+
+def _session(path: Path, threads: int) -> Any:
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file; correct the path")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = ERRORS_ONLY
+    # threads that spin while they wait take the cores from cameras and other sessions
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exceptions have no root of their own
+        raise ModelError(f"{path}: onnxruntime cannot load it: {_line(error)}") from error
+
+
+def _end(given: Any, *, picture: bool) -> TensorSpec:
+    kind = given.type.removeprefix("tensor(").removesuffix(")")
+    shape = _shape(given.shape)
+    layout: Layout = "other"
+    if picture and len(shape) == 4 and (shape[1] == 3) != (shape[3] == 3):
+        layout = "NCHW" if shape[1] == 3 else "NHWC"
+    return TensorSpec(given.name, shape, DTYPES.get(kind, kind), layout)
 
 
 def _input(path: Path, inputs: list[Any], layout: Literal["nchw", "nhwc"] | None) -> TensorSpec:

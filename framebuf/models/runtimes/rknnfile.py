@@ -24,8 +24,9 @@ from framebuf.models.runtimes.rknntensor import RknnTensor, rknn_tensor
 from framebuf.models.tensor import TensorSpec
 
 MOST_TEXT = 2**16
+MOST_NOTES = 2**18
 MOST_DOCUMENT = 2**20
-"""Bytes of the generator's notes and of the JSON; those of real networks have a few thousand."""
+"""Bytes of the generator's notes and of the JSON: they tell of the ends, in a few thousand."""
 MOST_TENSORS = 2**20
 MOST_ENDS = 64
 """Inputs or outputs."""
@@ -132,14 +133,14 @@ def _file(path: Path, fd: int) -> RknnFile:
     root = buffer.root
     batch = _batch(buffer, root.text(ROOT_BATCH, MOST_TEXT))
     inputs, outputs = _ends(buffer, root, batch)
-    platforms = document.get("target_platform")
+    version, platforms = document.get("version"), document.get("target_platform")
     if not (isinstance(platforms, list) and all(isinstance(each, str) for each in platforms)):
         platforms = [root.text(ROOT_PLATFORM, MOST_TEXT)]
     compiler = root.text(ROOT_COMPILER, MOST_TEXT)
     return RknnFile(
         path=path,
         format=form,
-        toolkit=str(document.get("version", compiler)),
+        toolkit=version if isinstance(version, str) else compiler,
         compiler=compiler,
         framework=root.text(ROOT_FRAMEWORK, MOST_TEXT),
         platforms=tuple(each.lower() for each in platforms if each),
@@ -161,8 +162,9 @@ def _document(rest: FlatBuffer) -> dict[str, Any]:
 def _parsed(buffer: FlatBuffer, text: str, what: str) -> dict[str, Any]:
     try:
         found = json.loads(text or "{}")
+        json.dumps(found, ensure_ascii=False).encode()  # half a surrogate cannot be shown
     except (ValueError, RecursionError) as error:
-        raise buffer.broken(f"{what} is none: {error}") from error
+        raise buffer.broken(f"{what} cannot be read: {error}") from error
     if not isinstance(found, dict):
         raise buffer.broken(f"expected an object as {what}, got {type(found).__name__}")
     return found
@@ -183,7 +185,7 @@ def _ends(
         raise buffer.broken("it has no graph")
     graph = buffer.table(graphs[0])
     tensors = graph.tables(GRAPH_TENSORS, MOST_TENSORS)
-    notes = literal(root.text(ROOT_NOTES, MOST_DOCUMENT))
+    notes = literal(root.text(ROOT_NOTES, MOST_NOTES))
     attributes = notes.get("attrs") if isinstance(notes, dict) else None
     ends = []
     for slot, words, picture in (

@@ -52,10 +52,10 @@ def rknn_tensor(
     name = table.text(NAME, MOST_NAME)
     number = table.scalar(DTYPE, "<B") or 0
     if number not in DTYPES:
-        raise buffer.broken(f"tensor {name} has element type {number}; known are {list(DTYPES)}")
+        raise buffer.broken(f"tensor {name!r} has element type {number}; known are {list(DTYPES)}")
     shape = tuple(map(int, table.numbers(SHAPE, "I", MOST_AXES)))
     if not shape or 0 in shape or 4 * batch * math.prod(shape) > MOST_BYTES:
-        raise buffer.broken(f"tensor {name} of batch {batch} has shape {shape}")
+        raise buffer.broken(f"tensor {name!r} of batch {batch} has shape {shape}")
     shape = (batch * shape[0], *shape[1:])
     words = told.get(name)
     layout: Layout = "other"
