@@ -8,7 +8,7 @@
  *   hang=run      that function never comes back; crash=run: it ends the process
  *   delay=20      a run takes 20 ms
  *   slots=copy    all slots answer as slot 0; swap: slots 0 and 1 are exchanged; second: slot 1 is
- *                 wrong; core: core 2 is two steps off
+ *                 wrong; core: core 2 is five steps off
  *   outputs=nan   the first output begins with NaN
  *   driver=0.9.2  the version that is told
  *
@@ -76,13 +76,15 @@ static void say(FILE *to, char level, const char *format, ...) {
     struct tm day;
     clock_gettime(CLOCK_REALTIME, &now);
     gmtime_r(&now.tv_sec, &day);
-    fprintf(to, "%c RKNN: [%02d:%02d:%02d.%03ld] ", level, day.tm_hour, day.tm_min, day.tm_sec,
-            now.tv_nsec / 1000000);
+    char line[512]; /* in one piece: others write to the same descriptor */
+    int begun = snprintf(line, sizeof line, "%c RKNN: [%02d:%02d:%02d.%03ld] ", level, day.tm_hour,
+                         day.tm_min, day.tm_sec, now.tv_nsec / 1000000);
     va_list rest;
     va_start(rest, format);
-    vfprintf(to, format, rest);
+    int written = vsnprintf(line + begun, sizeof line - begun - 1, format, rest);
     va_end(rest);
-    fputc('\n', to);
+    strcat(line + (written > 0 ? begun : 0), "\n");
+    fputs(line, to);
     fflush(to);
 }
 
@@ -344,7 +346,7 @@ static void compute(Context *context, const Attr *attr, float *answer) {
             for (uint32_t at = first; at < end; at++) sum += from[at];
             float mean = end > first ? (float)sum / (end - first) : 0;
             float real = mean / 255;
-            if (attr->type == INT8) real = ((int)(mean + 0.5f) - 128 + 2 * off - attr->zp) * attr->scale;
+            if (attr->type == INT8) real = ((int)(mean + 0.5f) - 128 + 5 * off - attr->zp) * attr->scale;
             answer[slot * count + i] = real;
         }
     }

@@ -79,7 +79,7 @@ class VendorLog:
         for line in lines:
             self._lines.append((level, line))
         for line in lines[-1:]:  # of a traceback the last line says it
-            _log.log(level, "%s: %s", self.name, line)
+            _log.log(level, "%s: %s", self.name, line.removeprefix("Exception: "))
 
     @property
     def text(self) -> str:
@@ -116,12 +116,14 @@ _EAR = _Ear()
 
 
 def take_over() -> None:
-    """Be the only one that RKNNLite's logger talks to."""
+    """Be the only one that RKNNLite's logger talks to, and give the levels their names back."""
     logger = logging.getLogger(VENDOR_LOGGER)
     logger.propagate = False
     for handler in [each for each in logger.handlers if each is not _EAR]:
         logger.removeHandler(handler)
     logger.addHandler(_EAR)
+    for name in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"):
+        logging.addLevelName(getattr(logging, name), name)  # it calls them D, I, W, E for all
 
 
 @contextmanager
