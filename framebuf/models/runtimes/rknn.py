@@ -6,7 +6,6 @@ and loses the code of rknn_run. So its parts are called one by one, and every an
 
 from __future__ import annotations
 
-import gc
 import importlib.util
 import logging
 from dataclasses import replace
@@ -19,6 +18,7 @@ from framebuf.models import board
 from framebuf.models.runtimes.rknnfault import cannot_open, code_name
 from framebuf.models.runtimes.rknnfile import RknnFile
 from framebuf.models.runtimes.rknnfit import check_chip, core_mask
+from framebuf.models.runtimes.rknngarbage import sweep
 from framebuf.models.runtimes.vendorlog import VendorLog, take_over
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-COLLECT_EVERY = 8
-"""Calls. Wheels before 2.5.0 leave the input of each in a reference cycle."""
 GREY = 114
 
 
@@ -98,8 +96,7 @@ class RknnRuntime:
         with self._said.listening():
             outputs = self._run(np.ascontiguousarray(tensor))
         self._calls += 1
-        if self._calls % COLLECT_EVERY == 0:
-            gc.collect(1)  # the young alone: it takes no time
+        sweep(tensor.nbytes)
         return self._checked(outputs)
 
     def _run(self, tensor: NDArray[np.generic]) -> Any:

@@ -56,7 +56,7 @@ def _remedy(file: RknnFile, text: str) -> str:
         (("KEY_INVALID", "DECRYPT_FAILED", "SOC_BIND"), _encrypted()),
         (("set npu core mode",), "the NPU took no core mask; give runtimes = 1"),
         (("MALLOC_FAIL",), "there is no memory for it; give fewer runtimes, or smaller batches"),
-        (("invalid ELF header", "cannot open shared object", "undefined symbol"), _bad_library()),
+        ((f"OSError: {board.library()}", "undefined symbol"), _bad_library()),
         (("Invalid RKNN format", "MODEL_INVALID"), "the library calls the file broken; copy or "
          "convert it again"),
     ):  # fmt: skip
