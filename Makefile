@@ -12,7 +12,7 @@ VERSION := $(shell $(PYTHON) -c 'import platform; print(platform.python_version(
 READY := $(VENV)/.ready-$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench outages clean
+.PHONY: help demo test lint bench outages board clean
 
 help: ## say what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,10 @@ bench: $(READY) ## every script of tests/bench, with a summary; ARGS="ring" pick
 outages: $(READY) ## a camera on RTSP broken OUTAGES=50 times at random, SEED=7; some seven minutes
 	@sh tests/debian-packages.sh
 	@OUTAGES=$(OUTAGES) SEED=$(SEED) $(BIN)/pytest -s tests/service/test_rtsp.py $(ARGS)
+
+board: $(READY) ## the vendor's wheel on emulated arm64, its library simulated; some four minutes
+	@sh tests/debian-packages.sh tests/board/debian-packages.txt
+	@$(BIN)/pytest tests/board $(ARGS)
 
 clean: ## remove what was made, the environment too
 	@rm -rf $(VENV) out dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis \

@@ -2,7 +2,8 @@
  *
  * It holds the nine functions that rknn-toolkit-lite2 looks for. It reads the tensors from the model
  * file, and answers with means over stretches of the pixels, so that every slot of a batch has an
- * answer of its own: a picture in the wrong slot shows. It takes orders from the variable STANDIN:
+ * answer of its own: a picture in the wrong slot shows. It takes orders from the variable STANDIN
+ * (where that begins with a slash, from the file of that name, as it is at the moment):
  *
  *   init=-6       rknn_init returns -6; so do mask=, query=, inputs=, run=, outputs=
  *   hang=run      that function never comes back; crash=run: it ends the process
@@ -90,9 +91,20 @@ static void say(FILE *to, char level, const char *format, ...) {
 
 /* ---- orders */
 
-/* The value of the order `what` where it holds for the nth call; NULL: none. Not for two threads. */
+static const char *orders(char file[512]) {
+    const char *text = getenv("STANDIN");
+    if (!text || text[0] != '/') return text;
+    FILE *from = fopen(text, "rb");
+    size_t size = from ? fread(file, 1, 511, from) : 0;
+    if (from) fclose(from);
+    file[size] = 0;
+    return file;
+}
+
+/* The value of the order `what` where it holds for the nth call; NULL: none. */
 static const char *order(const char *what, unsigned nth, char value[32]) {
-    const char *at = getenv("STANDIN");
+    char file[512];
+    const char *at = orders(file);
     size_t length = strlen(what);
     while (at && *at) {
         if (!strncmp(at, what, length) && at[length] == '=') {
