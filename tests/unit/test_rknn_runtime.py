@@ -327,6 +327,16 @@ def test_what_the_library_writes_while_opening_is_logged_and_the_rest_passed_on(
     assert tuple(capfd.readouterr()) == ("something else\n", "not a whole line")
 
 
+def test_what_rknnlite_prints_about_containers_is_logged_and_the_rest_passed_on(caplog, capsys):
+    log = VendorLog("net.rknn")
+    with caplog.at_level(logging.DEBUG), log.opening():
+        print("!!! Files are missing in the container.\n--device /dev/dri/renderD129")
+    assert "in the container" in log.text
+    with log.opening():
+        print("somebody else")
+    assert capsys.readouterr().out == "somebody else\n"
+
+
 def test_each_thread_hears_what_it_caused():
     logs = [VendorLog(f"net-{at}") for at in range(2)]
     meet = threading.Barrier(2)

@@ -44,7 +44,7 @@ def _remedy(file: RknnFile, text: str) -> str:
             f"the vendor's library {board.LIBRARIES[0]} is missing; copy it there from {SOURCE} "
             "(LD_LIBRARY_PATH does not help), or mount it into the container with -v"
         )
-    if "missing in the container" in text:
+    if "in the container" in text:
         return (
             f"in a container the NPU needs --device {VENDORS_NODE}, and "
             f"-v for {board.DEVICE_TREE / 'compatible'} and {board.LIBRARIES[0]}"

@@ -8,12 +8,14 @@ stands in the descriptors when the process dies would be lost: later it goes whe
 from __future__ import annotations
 
 import ctypes
+import io
 import logging
 import os
 import re
+import sys
 import threading
 from collections import deque
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -65,7 +67,7 @@ class VendorLog:
             _flush()
             teller.start()
             try:
-                with _heard(1, said), _heard(2, said):
+                with _printed(self), _heard(1, said), _heard(2, said):
                     yield
             finally:
                 said.put(None)
@@ -147,6 +149,21 @@ def _heard(descriptor: int, said: SimpleQueue[_Line | None]) -> Iterator[None]:
         _flush()
         os.dup2(before, descriptor)  # closes the pipe: the listener comes to its end
         listener.join(JOIN_S)
+
+
+@contextmanager
+def _printed(log: VendorLog) -> Iterator[None]:
+    """RKNNLite prints what it misses in a container; what others print is passed on."""
+    printed = io.StringIO()
+    try:
+        with redirect_stdout(printed):
+            yield
+    finally:
+        text = printed.getvalue()
+        if "!!!" in text:
+            log.hear(logging.WARNING, text)
+        else:
+            sys.stdout.write(text)
 
 
 def _listen(out: int, before: int, said: SimpleQueue[_Line | None]) -> None:
