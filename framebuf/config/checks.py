@@ -88,7 +88,10 @@ def _check_trigger(loaded: Loaded, key: str, camera: Camera) -> None:
 
 
 def _check_model(loaded: Loaded, key: str, model: Model) -> None:
-    if model.task == "detect" and model.decoder is None:
+    may_say_itself = model.path.endswith(".rknn")
+    if model.task == "auto" and not may_say_itself:
+        raise loaded.error(f"{key}.task", "is missing", 'add task = "detect", "classify" …')
+    if model.task == "detect" and model.decoder is None and not may_say_itself:
         raise loaded.error(f"{key}.decoder", "is missing", 'add decoder = "nanodet"')
     if model.decoder in ("yolov5", "yolov8"):
         raise _later(loaded, f"{key}.decoder", f"decoder {model.decoder}")
