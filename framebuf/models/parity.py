@@ -99,6 +99,7 @@ def check(members: Sequence[Member]) -> Fault | None:
     if not singles:
         return _first(_try_all_slots(batch, pictures) for batch in batches)
     alone = _alone(singles[0], pictures)
+    _warn_if_blind(singles[0], alone)
     cores = (_try_core(single, pictures, alone, singles[0].name) for single in singles[1:])
     return _first(chain(cores, (_try(batch, pictures, alone) for batch in batches)))
 
@@ -136,6 +137,7 @@ def _try_all_slots(member: Member, pictures: NDArray[Any]) -> Fault | None:
     said = [_run(member, pictures[each]) for each in shown]
     outputs = range(len(member.runtime.outputs))
     first = tuple(np.stack([run[at][0] for run in said]) for at in outputs)
+    _warn_if_blind(member, first)
     reference = _Reference(member, first, "the same picture in slot 0")
     for run, each in zip(said, shown, strict=True):
         if fault := reference.against(run, each):
@@ -157,7 +159,6 @@ class _Reference:
         self._right = right
         self._name = name
         self._yardsticks = tuple(map(Yardstick.of, self._specs, right))
-        self._warn_if_blind()
 
     def against(self, said: Rows, shown: list[int]) -> Fault | None:
         """The answers of slots 0, 1 …, in which stood the pictures `shown`."""
@@ -168,17 +169,16 @@ class _Reference:
         slots = found.rows if self._member.batch > 1 else (0,)
         return Fault(self._member.name, slots, self._name, found.text)
 
-    def _warn_if_blind(self) -> None:
-        """Say so where the network answers all pictures alike: an exchange would not show."""
-        count = len(self._right[0])
-        before, after = (tuple(rows[part] for rows in self._right) for part in (
-            slice(0, count - 1), slice(1, count),
-        ))  # fmt: skip
-        if count > 1 and deviation(self._specs, before, after, self._yardsticks) is None:
-            _log.warning(
-                "%s: answers all pictures of the parity check alike, so that it proves little",
-                self._member.name,
-            )
+
+def _warn_if_blind(member: Member, right: Rows) -> None:
+    """Say so where the network answers all pictures alike: an exchange would not show."""
+    specs = member.runtime.outputs
+    before, after = tuple(rows[:-1] for rows in right), tuple(rows[1:] for rows in right)
+    if deviation(specs, before, after, tuple(map(Yardstick.of, specs, right))) is None:
+        _log.warning(
+            "%s: answers all pictures of the parity check alike, so that it proves little",
+            member.name,
+        )
 
 
 def _alone(member: Member, pictures: NDArray[Any]) -> Rows:

@@ -17,7 +17,7 @@ from framebuf.errors import InferenceError, ModelError
 from framebuf.models import board
 from framebuf.models.runtimes.rknnfault import cannot_open, code_name
 from framebuf.models.runtimes.rknnfile import RknnFile
-from framebuf.models.runtimes.rknnfit import check_chip, core_mask
+from framebuf.models.runtimes.rknnfit import agreed, check_chip, core_mask
 from framebuf.models.runtimes.rknngarbage import sweep
 from framebuf.models.runtimes.vendorlog import VendorLog, take_over
 
@@ -39,12 +39,16 @@ class RknnRuntime:
 
     def __init__(
         self, path: Path, lite: Any, picture: TensorSpec, outputs: tuple[TensorSpec, ...],
-        said: VendorLog,
+        said: VendorLog, library: str, driver: str,
     ) -> None:  # fmt: skip
         self.path = path
         self.input = picture
         self.outputs = outputs
-        self.versions, self._driver = _versions(lite.rknn_runtime)
+        self.versions = (
+            f"rknn-toolkit-lite2 {board.wheel_version() or '?'}, librknnrt {library}, "
+            f"driver {driver}"
+        )
+        self._driver = driver
         self._lite: Any = lite
         self._said = said
         self._calls = 0
@@ -71,8 +75,9 @@ class RknnRuntime:
         said = VendorLog(path.name)
         lite = _loaded(path, file, mask, said)
         try:
-            runtime = cls(path, lite, picture, outputs, said)
-            runtime._prove(file, core)
+            library, driver = agreed(path, lite.rknn_runtime, picture)
+            runtime = cls(path, lite, picture, outputs, said, library, driver)
+            runtime._prove(file.batch, core)
         except BaseException:
             with said.listening():
                 lite.release()
@@ -132,24 +137,17 @@ class RknnRuntime:
             also += f"; its driver {self._driver} is old: update the kernel, for driver 0.9.8"
         return also
 
-    def _prove(self, file: RknnFile, core: int | None) -> None:
-        """Run once: the library must take the file's input and give its outputs.
+    def _prove(self, batch: int, core: int | None) -> None:
+        """Run once.
 
         Raises:
-            ModelError: it does not.
+            ModelError: it does not run, or gives other outputs than the file says.
         """
-        attribute = self._lite.rknn_runtime.get_tensor_attr(0, False)
-        told = tuple(attribute.dims[: attribute.n_dims])
-        if told != self.input.shape:
-            raise ModelError(
-                f"{self.path}: the file says {self.input}, the library an input of "
-                f"{'×'.join(map(str, told))}; convert the model again"
-            )
         try:
-            self.infer(np.full(told, GREY, np.uint8))
+            self.infer(np.full(self.input.rows(batch), GREY, np.uint8))
         except InferenceError as error:
             raise ModelError(f"{self.path}: its first inference failed: {error}") from error
-        if board.is_old(self._driver) and (core or file.batch > 1):
+        if board.is_old(self._driver) and (core or batch > 1):
             _log.warning(
                 "%s: driver %s is older than 0.9.6, with which other cores than the first fail; "
                 "update the kernel", self.path.name, self._driver,
@@ -192,19 +190,6 @@ def _loaded(path: Path, file: RknnFile, mask: int, said: VendorLog) -> Any:
             lite.release()
             raise
         lite.release()
-    _interrupted(said)
+    if (interrupt := said.swallowed) is not None:
+        raise interrupt
     raise cannot_open(path, file, said)
-
-
-def _interrupted(said: VendorLog) -> None:
-    """Raise what RKNNLite's bare except swallowed, though it was not its own."""
-    for kind in (KeyboardInterrupt, SystemExit):
-        if f"\n{kind.__name__}" in said.text:
-            raise kind
-
-
-def _versions(runtime: Any) -> tuple[str, str]:
-    """What runs the model, for people; and the driver's version."""
-    _, library, driver = runtime.get_sdk_version()
-    wheel = board.wheel_version() or "?"
-    return f"rknn-toolkit-lite2 {wheel}, librknnrt {library}, driver {driver}", str(driver)

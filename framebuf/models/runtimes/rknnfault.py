@@ -52,7 +52,8 @@ def _remedy(file: RknnFile, text: str) -> str:
     for words, remedy in (
         (("failed to open rkn", "DEVICE_UNAVAILABLE", "driver open fail"), _no_device()),
         (("hardware version", "PLATFORM_UNMATCH", "DEVICE_UNMATCH"), _other_chip(file)),
-        (("Invalid RKNN model version", "ERR_INCOMPATILE"), _old_library(file)),
+        (("Invalid RKNN model version", "ERR_INCOMPATILE", "not match with rknn runtime version"),
+         _old_library(file)),
         (("KEY_INVALID", "DECRYPT_FAILED", "SOC_BIND"), _encrypted()),
         (("set npu core mode",), "the NPU took no core mask; give runtimes = 1"),
         (("MALLOC_FAIL",), "there is no memory for it; give fewer runtimes, or smaller batches"),

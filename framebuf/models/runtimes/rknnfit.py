@@ -1,8 +1,8 @@
-"""Whether a model file fits the chip, and which of its cores it may have."""
+"""Whether a model file fits the chip and the library, and which of the cores it may have."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from framebuf.errors import ModelError
 from framebuf.models import board
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from framebuf.models.runtimes.rknnfile import RknnFile
+    from framebuf.models.tensor import TensorSpec
 
 CORE_AUTO = 0
 """RKNNLite.NPU_CORE_AUTO; NPU_CORE_0, _1, _2 are 1, 2, 4."""
@@ -45,3 +46,27 @@ def core_mask(path: Path, platform: str, batch: int, core: int | None) -> int:
     if core is not None and not 0 <= core < cores:
         raise ModelError(f"{path}: expected a core from 0 to {cores - 1}, got {core}")
     return CORE_AUTO if core is None or cores == 1 or batch > 1 else 1 << core
+
+
+def agreed(path: Path, runtime: Any, picture: TensorSpec) -> tuple[str, str]:
+    """The versions of library and driver, once the library knows the input as the file does.
+
+    Raises:
+        ModelError: it does not; or the wheel is none of those that are known.
+    """
+    try:
+        _, library, driver = runtime.get_sdk_version()
+        # with the batch in front, as boards show it: dims=[8, 256, 128, 3] (go-rknnlite's README)
+        attribute = runtime.get_tensor_attr(0, False)
+        told = tuple(attribute.dims[: attribute.n_dims])
+    except Exception as error:  # the vendor raises nothing more exact
+        raise ModelError(
+            f"{path}: rknn-toolkit-lite2 {board.wheel_version()} does not say what runs ({error}); "
+            "use 2.3.2 to 2.5.0"
+        ) from error
+    if told != picture.shape:
+        raise ModelError(
+            f"{path}: the file says {picture}, the library an input of "
+            f"{'×'.join(map(str, told))}; convert the model again"
+        )
+    return str(library), str(driver)

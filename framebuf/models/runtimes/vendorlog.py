@@ -7,17 +7,17 @@ stands in the descriptors when the process dies would be lost: later it goes whe
 
 from __future__ import annotations
 
-import ctypes
 import io
 import logging
-import os
 import re
 import sys
 import threading
 from collections import deque
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stdout
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
+
+from framebuf.models.runtimes.descriptors import tapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,18 +28,15 @@ VENDOR_LOGGER = "acuityLogger"
 """The name by which RKNNLite logs; it has a handler of its own, on standard error."""
 LIBRARY_LINE = re.compile(r"([EWIDN]) (RKNN\w*: .*)")
 STAMP = re.compile(r"^RKNN\w*: (?:\[[0-9:.]+\] )?")
-NOISE = ("Query dynamic range failed", "rknn-toolkit-lite2 version", "RKNN Runtime Information")
+NOISE = (
+    "Query dynamic range failed", "RKNN_QUERY_INPUT_DYNAMIC_RANGE", "rknn-toolkit-lite2 version",
+)  # fmt: skip
 """Said of every model, and no trouble."""
 LEVELS = {"E": logging.ERROR, "W": logging.WARNING}
 MOST_LINES = 40
 """Kept of one model."""
-JOIN_S = 2.0
-"""For a listener whose pipe somebody else holds open: a child process of that moment."""
-
-_Line = tuple[int, str]  # level, text
 
 _thread = threading.local()  # .log: the VendorLog that listens in this thread
-_descriptors = threading.Lock()  # who has it has changed descriptors 1 and 2
 
 
 class VendorLog:
@@ -61,17 +58,28 @@ class VendorLog:
     @contextmanager
     def opening(self) -> Iterator[None]:
         """As `listening`; what the C library writes to descriptors 1 and 2 is heard too."""
-        said: SimpleQueue[_Line | None] = SimpleQueue()
-        teller = threading.Thread(target=_tell, args=(said, self), name="rknn-log", daemon=True)
-        with _descriptors, self.listening():
-            _flush()
+        said: SimpleQueue[tuple[int, str] | None] = SimpleQueue()
+        teller = threading.Thread(target=self._tell, args=(said,), name="rknn-log", daemon=True)
+
+        def take(line: str) -> bool:
+            match = LIBRARY_LINE.match(line)
+            if match:
+                said.put((LEVELS.get(match[1], logging.DEBUG), match[2]))
+            return match is not None
+
+        with self.listening():
             teller.start()
             try:
-                with _printed(self), _heard(1, said), _heard(2, said):
+                with _printed(self), tapped(take):
                     yield
             finally:
                 said.put(None)
-                teller.join(JOIN_S)
+                teller.join()
+
+    def _tell(self, said: SimpleQueue[tuple[int, str] | None]) -> None:
+        """Log at once: what comes before a call that hangs is what explains it."""
+        while (line := said.get()) is not None:
+            self.hear(*line)
 
     def hear(self, level: int, text: str) -> None:
         """Keep and log what was said: lines."""
@@ -86,17 +94,25 @@ class VendorLog:
     @property
     def text(self) -> str:
         """All that is kept, to search in."""
-        return "\n".join(line for _, line in self._lines)
+        return "\n".join(line for _, line in list(self._lines))
 
     @property
     def errors(self) -> str:
         """The complaints, in one line for an error message."""
-        said = [line for level, line in self._lines if level >= logging.ERROR]
+        said = [line for level, line in list(self._lines) if level >= logging.ERROR]
         kept = [
             STAMP.sub("", line).removeprefix("Exception: ") for line in said
             if not line.startswith((" ", "Traceback", "Catch exception"))
         ]  # fmt: skip
         return "; ".join(dict.fromkeys(kept)) or "nothing"
+
+    @property
+    def swallowed(self) -> BaseException | None:
+        """What RKNNLite's bare except took though it was not its own, as its traceback tells."""
+        match = re.search(r"^(KeyboardInterrupt|SystemExit)", self.text, re.MULTILINE)
+        if match is None:
+            return None
+        return KeyboardInterrupt() if match[1] == "KeyboardInterrupt" else SystemExit(1)
 
     def clear(self) -> None:
         """Forget what was said before a call."""
@@ -129,29 +145,6 @@ def take_over() -> None:
 
 
 @contextmanager
-def _heard(descriptor: int, said: SimpleQueue[_Line | None]) -> Iterator[None]:
-    """What is written to the descriptor is put into `said`, or, if not the library's, passed on."""
-    try:
-        before = os.dup(descriptor)
-    except OSError:  # it is closed: nobody would hear it
-        yield
-        return
-    out, into = os.pipe()
-    os.dup2(into, descriptor)
-    os.close(into)
-    listener = threading.Thread(
-        target=_listen, args=(out, before, said), name=f"rknn-log-{descriptor}", daemon=True
-    )
-    listener.start()
-    try:
-        yield
-    finally:
-        _flush()
-        os.dup2(before, descriptor)  # closes the pipe: the listener comes to its end
-        listener.join(JOIN_S)
-
-
-@contextmanager
 def _printed(log: VendorLog) -> Iterator[None]:
     """RKNNLite prints what it misses in a container; what others print is passed on."""
     printed = io.StringIO()
@@ -164,33 +157,3 @@ def _printed(log: VendorLog) -> Iterator[None]:
             log.hear(logging.WARNING, text)
         else:
             sys.stdout.write(text)
-
-
-def _listen(out: int, before: int, said: SimpleQueue[_Line | None]) -> None:
-    """Sort the lines; owns both descriptors. Logs nothing: the log may end in this very pipe."""
-    with suppress(OSError), _closing(before), open(out, errors="replace") as lines:
-        for line in lines:
-            match = LIBRARY_LINE.match(line)
-            if match:
-                said.put((LEVELS.get(match[1], logging.DEBUG), match[2]))
-            else:
-                os.write(before, line.encode())
-
-
-def _tell(said: SimpleQueue[_Line | None], log: VendorLog) -> None:
-    """Log at once: what comes before a call that hangs is what explains it."""
-    while (line := said.get()) is not None:
-        log.hear(*line)
-
-
-@contextmanager
-def _closing(descriptor: int) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _flush() -> None:
-    """Empty the buffers of C's own streams: the library writes to them."""
-    ctypes.CDLL(None).fflush(None)
