@@ -131,6 +131,12 @@ def test_what_the_runtime_gives_is_float32_rows_of_the_files_shapes(npu):
     runtime.close()
 
 
+def test_a_view_with_gaps_reaches_the_vendor_in_one_piece(npu):
+    runtime = RknnRuntime.open(BATCH_1, "rk3588")
+    runtime.infer(np.zeros((1, 256, 256, 3), np.uint8)[:, :, ::2])
+    runtime.close()
+
+
 @pytest.mark.parametrize(
     ("platform", "batch", "core", "mask"),
     [
