@@ -6,7 +6,6 @@ and loses the code of rknn_run. So its parts are called one by one, and every an
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -171,15 +170,15 @@ def _loaded(path: Path, file: RknnFile, mask: int, said: VendorLog) -> Any:
     Raises:
         ModelError: why it is not.
     """
-    if importlib.util.find_spec("rknnlite") is None:
-        raise ModelError(
-            f"{path}: needs rknn-toolkit-lite2, which is not installed: pip install "
-            f"'framebuf[rknn]' on the board; elsewhere platform = \"sim:{file.platforms[0]}\" "
-            "plays one"
-        )
     with said.opening():
-        from rknnlite.api import RKNNLite  # noqa: PLC0415 - only boards have it
-
+        try:
+            from rknnlite.api import RKNNLite  # noqa: PLC0415 - only boards have it
+        except ImportError as error:
+            raise ModelError(
+                f"{path}: needs rknn-toolkit-lite2, which cannot be imported ({error}): "
+                f"pip install 'framebuf[rknn]' on the board; elsewhere platform = \"sim:{file.platforms[0]}\" "
+                "plays one"
+            ) from error
         take_over()
         lite = RKNNLite()
         take_over()  # its first object lays out the log
