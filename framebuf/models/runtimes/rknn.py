@@ -176,8 +176,8 @@ def _loaded(path: Path, file: RknnFile, mask: int, said: VendorLog) -> Any:
         except ImportError as error:
             raise ModelError(
                 f"{path}: needs rknn-toolkit-lite2, which cannot be imported ({error}): "
-                f"pip install 'framebuf[rknn]' on the board; elsewhere platform = \"sim:{file.platforms[0]}\" "
-                "plays one"
+                "pip install 'framebuf[rknn]' on the board; elsewhere "
+                f'platform = "sim:{file.platforms[0]}" plays one'
             ) from error
         take_over()
         lite = RKNNLite()
