@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import typer
 
+from framebuf.errors import ConfigError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -24,7 +26,11 @@ def check_board(models: list[str], config: Path, *, json: bool) -> bool:
 
     report = look()
     if not report.missing:
-        paths = models or _configured(config)
+        try:
+            paths = models or _configured(config)
+        except ConfigError as error:  # the rest of the report is of use all the same
+            paths = []
+            report.missing.append(f"a good configuration: {error}")
         report.models = [try_model(path, _progress) for path in paths]
     if json:
         sys.stdout.write(msgspec.json.encode(report).decode() + "\n")

@@ -146,6 +146,28 @@ def test_a_board_report_tells_all_that_a_reader_of_it_asks(make_board: MakeBoard
     assert "batch4.rknn: slots 0, 1 answer otherwise than the same picture alone" in model["error"]
 
 
+def test_a_board_report_takes_the_configured_models_and_says_what_is_wrong_with_them(
+    make_board: MakeBoard, tmp_path: Path
+) -> None:
+    board = make_board()
+    config = tmp_path / "framebuf.toml"
+    config.write_text(
+        '[[camera]]\nname = "gate"\nsource = "x"\nmodels = ["tiny"]\n'
+        f'[[model]]\nname = "tiny"\npath = "{SINGLE}"\ntask = "embed"\n'
+    )
+    code, text = framebuf(board, "check", "--board", "-c", config, orders="run=-1@5")
+    assert code == 78
+    assert f"model    {SINGLE}" in text
+    assert re.search(r"failed: .*the NPU failed the run: RKNN_ERR_FAIL", text), text
+    config.write_text("[[camera]]\nnme = 1\n")
+    code, text = framebuf(board, "check", "--board", "-c", config)
+    assert code == 78
+    assert re.search(r"^missing  a good configuration: .*framebuf\.toml:2", text, re.MULTILINE), (
+        text
+    )
+    assert "chip     rk3588" in text
+
+
 def test_check_tries_the_configured_model_on_the_npu(
     make_board: MakeBoard, mosquitto: Mosquitto, tmp_path: Path
 ) -> None:
