@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tests.board.conftest import MakeBoard
     from tests.service.parts import Mosquitto
 
+pytestmark = pytest.mark.timeout(400)  # emulation is slow, and machines are busy
+
 ASSETS = REPOSITORY / "tests" / "assets"
 SINGLE = ASSETS / "tiny-rk3588-i8-batch1.rknn"
 FAMILY = ASSETS / "tiny-rk3588-i8-batch{1,4}.rknn"
@@ -40,7 +42,6 @@ def framebuf(board: Board, *arguments: str | Path, orders: str = "") -> tuple[in
     return done.returncode, done.stdout + done.stderr
 
 
-@pytest.mark.timeout(400)
 @pytest.mark.parametrize("wheel", WHEELS)
 @pytest.mark.parametrize("soc", SOCS)
 def test_the_runtime_does_right_by_the_vendors_wheel(
@@ -50,7 +51,6 @@ def test_the_runtime_does_right_by_the_vendors_wheel(
     inside(make_board(soc, wheel), "tests/board/inside/test_rknn.py", *only)
 
 
-@pytest.mark.timeout(400)
 @pytest.mark.parametrize("wheel", WHEELS)
 def test_memory_stays_flat_over_three_thousand_inferences(
     make_board: MakeBoard, wheel: str
