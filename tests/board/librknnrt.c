@@ -10,7 +10,7 @@
  *   delay=20      a run takes 20 ms
  *   slots=copy    all slots answer as slot 0; swap: slots 0 and 1 are exchanged; second: slot 1 is
  *                 wrong; core: core 2 is five steps off
- *   outputs=nan   the first output begins with NaN
+ *   outputs=nan   the first output begins with NaN in every slot
  *   driver=0.9.2  the version that is told
  *
  * `@5` after an order: only the fifth call of a context; `@5+`: from the fifth on. A space between two.
@@ -374,7 +374,8 @@ EXPORT int rknn_run(uint64_t handle, void *extend) {
     for (uint32_t i = 0; i < context->outputs; i++)
         compute(context, &context->output[i], context->answer[i]);
     if (order("outputs", context->runs, value) && !strcmp(value, "nan"))
-        context->answer[0][0] = __builtin_nanf("");
+        for (uint32_t slot = 0; slot < context->batch; slot++)
+            context->answer[0][slot * (context->output[0].n_elems / context->batch)] = __builtin_nanf("");
     return 0;
 }
 
