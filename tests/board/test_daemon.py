@@ -32,6 +32,15 @@ PICTURES = 6
 LONG_S = 100.0
 
 
+def tables(folder: Path) -> str:
+    """A camera of the folder's pictures, and its model."""
+    return (
+        f'[[camera]]\nname = "gate"\nsource = "{folder}/pictures"\nfps = 10\nbuffer = "3s"\n'
+        f'models = ["tiny"]\n[[model]]\nname = "tiny"\npath = "{MODEL}"\ntask = "raw"\n'
+        'resize = "stretch"\n'
+    )
+
+
 class BoardNode(Node):
     """The daemon, run by the board's Python."""
 
@@ -109,9 +118,7 @@ def line(
     node = BoardNode(
         tmp_path,
         mosquitto.port,
-        f'[[camera]]\nname = "gate"\nsource = "{tmp_path}/pictures"\nfps = 10\nbuffer = "3s"\n'
-        f'models = ["tiny"]\n[[model]]\nname = "tiny"\npath = "{MODEL}"\ntask = "raw"\n'
-        'resize = "stretch"\n',
+        tables(tmp_path),
         make_board("rk3588", request.param),
         str(orders),
     )
@@ -157,3 +164,15 @@ def test_a_fault_of_the_npu_ends_in_a_result_that_says_so_and_never_in_a_wrong_a
     assert done["missing"] == {"deadline": 8}, done
     assert results == []
     line.node.kill()
+
+
+@pytest.mark.timeout(400)
+def test_a_model_with_exchanged_slots_is_refused_at_the_start_with_the_slots_named(
+    make_board: MakeBoard, mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    (tmp_path / "pictures").mkdir()
+    cv2.imwrite(str(tmp_path / "pictures/0.png"), np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    node = BoardNode(tmp_path, mosquitto.port, tables(tmp_path), make_board(), "slots=swap")
+    node.launch()
+    assert node.wait_exit(LONG_S) != 0
+    assert "tiny-b4-0: slots 0, 1 answer otherwise than the same picture alone" in node.log
