@@ -218,7 +218,7 @@ class Daemon:
                 networks.append(open_network(model))
             except ModelError as error:
                 raise self._loaded.error(
-                    f"model[{at}]", str(error), "mend the model's file or its keys"
+                    f"model[{at}].{error.key}", str(error), "mend the model's file or its keys"
                 ) from error
             except MemoryError as error:
                 raise ModelError(f"model {model.name}: no memory to load it") from error

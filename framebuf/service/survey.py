@@ -54,7 +54,8 @@ class _Trials:
         try:
             network, costs = time_model(model)
         except (ModelError, InferenceError) as error:
-            self._desk.fail(key, str(error), "mend the model's file or its keys")
+            wrong = f"{key}.{error.key}" if isinstance(error, ModelError) else f"{key}.path"
+            self._desk.fail(wrong, str(error), "mend the model's file or its keys")
             return
         self._costs[model.name] = (costs, model.runtimes or 1)
         self._desk.report.models.append(

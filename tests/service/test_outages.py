@@ -129,27 +129,53 @@ def test_sigterm_ends_the_node_cleanly(mosquitto: Mosquitto, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("tables", "words"),
+    ("tables", "key", "words"),
     [
         (
             '[[camera]]\nname = "a"\nsurce = "x"\nmodels = ["tiny"]\n' + tiny(),
+            "camera[0].surce",
             "did you mean source",
         ),
-        (camera("x") + tiny().replace("tiny-n.onnx", "gone.onnx"), "gone.onnx"),
-        (camera("x") + tiny().replace("tiny-n.onnx", "../service/parts.py"), "parts.py"),
-        (camera(ASSETS / "photos", 'memory = "1 MiB"\n') + tiny(), "does not hold two frames"),
-        (camera("x") + nanodet("tiny").replace("coco.txt", "gone.txt"), "gone.txt"),
+        (camera("x") + tiny().replace("tiny-n.onnx", "gone.onnx"), "model[0].path", "gone.onnx"),
+        (
+            camera("x") + tiny().replace("tiny-n.onnx", "../service/parts.py"),
+            "model[0].path",
+            "parts.py",
+        ),
+        (
+            camera(ASSETS / "photos", 'memory = "1 MiB"\n') + tiny(),
+            "camera[0].memory",
+            "does not hold two frames",
+        ),
+        (
+            camera("x") + nanodet("tiny").replace("coco.txt", "gone.txt"),
+            "model[0].labels",
+            "gone.txt",
+        ),
+        (
+            camera("x") + tiny().partition("mean")[0],
+            "model[0].mean",
+            "needs mean and std",
+        ),
     ],
-    ids=["misspelt key", "missing model", "no model", "memory below one frame", "missing labels"],
+    ids=[
+        "misspelt key",
+        "missing model",
+        "no model",
+        "memory below one frame",
+        "missing labels",
+        "mean and std",
+    ],
 )
 def test_what_no_restart_can_mend_exits_78_with_what_where_and_what_to_do(
-    tmp_path: Path, tables: str, words: str
+    tmp_path: Path, tables: str, key: str, words: str
 ) -> None:
     node = Node(tmp_path, free_port(), tables)
     node.launch()
     assert node.wait_exit() == 78
     last = node.log.strip().splitlines()[-1]
     assert last.startswith(f"framebuf: {node.config}:")
+    assert f": {key}: " in last
     assert words in last
     assert "Traceback" not in node.log
 

@@ -71,7 +71,7 @@ def open_task(
         heads, classes = find_heads(outputs, picture)
         return Detect(heads, checked(names, classes, source), model.threshold, model.iou)
     except ModelError as error:
-        raise ModelError(f"{where}: {error}") from error
+        raise ModelError(f"{where}: {error}", error.key) from error
 
 
 def _choose(
