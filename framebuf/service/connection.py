@@ -121,7 +121,10 @@ class Connection:
                 ReceiveMaximum=Outbox.WINDOW,
                 MaximumPacketSize=self._session.max_packet,
             )
-        self._client.connect(self._mqtt.host, self._mqtt.port, KEEPALIVE_S, **more)
+        try:
+            self._client.connect(self._mqtt.host, self._mqtt.port, KEEPALIVE_S, **more)
+        except ValueError as error:  # so Python tells of a name too long, or with a NUL
+            raise OSError(f"{self._mqtt.host!a} is no host's name") from error
 
     def turn(self) -> bool:
         """Wait up to a second for the network and serve it. False: the connection is over."""

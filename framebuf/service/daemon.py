@@ -65,7 +65,6 @@ class Daemon:
         self._notifier = Notifier()
         self._boot_id = boot_id()
         self.counters = Counters()
-        self.ready = threading.Event()
 
     def stop(self) -> None:
         """Ask the daemon to stop. Any thread, and signal handlers."""
@@ -153,7 +152,6 @@ class Daemon:
             ", ".join(f"{network.name} {list(network.sizes)}" for network in networks),
         )  # fmt: skip
         self._notifier.tell(READY="1", STATUS=state.text(broker))
-        self.ready.set()
         self._tick(broker, requests[0], lane, state)
         self._notifier.tell(STOPPING="1")
 

@@ -217,6 +217,15 @@ def test_an_acknowledgement_does_not_go_out_over_another_connection(
         assert kept.heard.get(timeout=WAIT_S).payload == b"second"
 
 
+def test_a_host_that_cannot_be_one_is_told_and_does_not_end_the_thread() -> None:
+    kept = Kept(1)
+    kept.broker._mqtt = Mqtt(host="x" * 70 + ".example.org")  # a label has 63 characters
+    with kept:
+        until(lambda: kept.broker.trouble, "trouble")
+        assert "is no host's name" in (kept.broker.trouble or "")
+        assert kept.broker._thread.is_alive()
+
+
 def test_a_broker_that_is_away_for_days_is_still_tried() -> None:
     with Kept(free_port()) as kept:
         until(lambda: kept.broker.trouble, "trouble")
