@@ -223,7 +223,12 @@ class Daemon:
         return networks
 
     def _fail(self, key: str, error: ConfigError | RingError) -> None:
-        """From a camera's thread: nothing that reopening its source can mend."""
+        """From a camera's thread: nothing that reopening its source can mend.
+
+        Memory that holds no frame of one camera takes no other camera's node away.
+        """
+        if isinstance(error, ConfigError) and len(self._config.camera) > 1:
+            return
         self._fatal = self._located(f"{key}.", error) if isinstance(error, ConfigError) else error
         self.stop()
 

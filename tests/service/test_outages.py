@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -112,6 +113,64 @@ def test_a_corrupt_picture_is_a_result_with_an_error_and_never_a_wrong_answer(
             assert "detections" not in result
 
 
+def test_a_picture_larger_than_memory_is_a_result_with_an_error_and_ends_nothing(
+    mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    shutil.copy(ASSETS / "photos" / "cat.jpg", folder / "a.jpg")
+    cv2.imwrite(str(folder / "b.jpg"), np.zeros((3000, 4000, 3), np.uint8))
+    small = f'source = "{folder}"\nfps = 10\nbuffer = 8\nmemory = "8 MiB"\nmodels = ["tiny"]\n'
+    node = Node(
+        tmp_path, mosquitto.port,
+        f'[[camera]]\nname = "gate"\n{small}{tiny()}', name="large",
+        env={"FRAMEBUF_STATS_S": "0.3"},
+    )  # fmt: skip
+    with node.running(), Books.open(mosquitto.port, "large") as books:
+        books.wait_text("gate/availability", "online")
+        id = books.send_trigger("gate", {"mode": "window", "before": 0, "after": 10})
+        books.wait_done(id)
+        books.fence("gate")
+        request = books.check_request(id)
+        stats = books.wait_message(lambda m: m.leaf == "stats", after=len(books.messages) - 1)
+    large = [r for r in request.by_index.values() if r["frame"]["file"] == "b.jpg"]
+    assert 0 < len(large) == request.done["failed"] < request.done["published"] == 10
+    for result in request.by_index.values():
+        if result["frame"]["file"] == "b.jpg":
+            assert result["error"]["message"] == "4000×3000 is more than memory holds"
+        else:
+            assert result["embedding"]
+    assert stats.document["cameras"]["gate"]["oversized"] >= len(large)
+    assert node.log.count("8 MiB does not hold two frames of 4000×3000") == 1
+    assert node.log.count("give it at least 69 MiB") == 1
+
+
+def test_a_camera_whose_frames_never_fit_is_away_and_says_why_and_the_others_go_on(
+    mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    film = make_video(tmp_path / "film.mp4", 50)
+    few = camera(film, 'memory = "64 KiB"\n').replace('"gate"', '"few"')
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(15.0)
+        node = Node(
+            tmp_path, mosquitto.port, few + camera(film) + tiny(), name="few",
+            env={"NOTIFY_SOCKET": str(tmp_path / "notify")},
+        )  # fmt: skip
+        with node.running(), Books.open(mosquitto.port, "few") as books:
+            books.wait_text("gate/availability", "online")
+            why = "away: few (memory: 64 KiB does not hold two frames of 640×480; give it at least"
+            while why not in manager.recv(4096).decode():
+                pass
+            books.wait_text("few/availability", "offline")
+            refused = books.send_trigger("few", {"before": 1})
+            books.wait_ack(refused)
+            books.check_rejected(refused, "camera_offline")
+            id = books.send_trigger("gate", {"mode": "window", "before": 1})
+            assert books.wait_done(id).document["event_type"] == "complete"
+    assert node.log.count("camera few: memory: 64 KiB does not hold two frames") == 1
+
+
 def test_sigterm_ends_the_node_cleanly(mosquitto: Mosquitto, tmp_path: Path) -> None:
     node = Node(
         tmp_path, mosquitto.port, camera(ASSETS / "photos", "fps = 10\n") + tiny(), name="term"
@@ -143,7 +202,7 @@ def test_sigterm_ends_the_node_cleanly(mosquitto: Mosquitto, tmp_path: Path) -> 
             "parts.py",
         ),
         (
-            camera(ASSETS / "photos", 'memory = "1 MiB"\n') + tiny(),
+            camera(ASSETS / "photos", 'fps = 10\nmemory = "64 KiB"\n') + tiny(),
             "camera[0].memory",
             "does not hold two frames",
         ),
