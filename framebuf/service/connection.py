@@ -36,6 +36,7 @@ _VERSION_NOT_SUPPORTED = 0x84
 _NOT_AUTHORIZED = 0x87
 _TAKEN_OVER = 0x8E
 _TOO_LARGE = 0x95
+_QUOTA_EXCEEDED = 0x97
 
 EndKind = Literal[
     "unreachable", "closed", "version", "refused", "taken_over", "lost", "garbled", "left"
@@ -265,6 +266,7 @@ class Connection:
                 str(reason),
                 denied=reason.value == _NOT_AUTHORIZED,
                 too_large=reason.value == _TOO_LARGE,
+                quota=reason.value == _QUOTA_EXCEEDED,
             )
         self._ears.published(mid, refusal)
 
