@@ -319,8 +319,7 @@ class Requests:
     def _end(self, feed: Feed, request: Request) -> None:
         now = time.monotonic_ns()
         request.ended = True
-        request.missing["not_captured"] += request.window.not_captured()
-        request.missing["camera_gap"] += request.window.lost_in_gaps(feed.buffer, now)
+        request.missing.update(request.window.missing(feed.buffer, now))
         done = request.done(now, self._boot_id)
         payload = contract.encode(done)
         order = request.order
