@@ -6,8 +6,9 @@ import asyncio
 import threading
 from typing import Literal, Self
 
-SUBACK = 0x90
+PUBLISH, PUBACK, SUBACK = 0x30, 0x40, 0x90
 NOT_AUTHORIZED = 0x87
+QUOTA_EXCEEDED = 0x97
 
 
 class Gateway:
@@ -20,13 +21,17 @@ class Gateway:
         self.denies_subscriptions = False
         self.closes_on: bytes | None = None
         """It ends a connection over a packet of the client with these bytes."""
-        self.levels: list[int] = []
-        """The protocol levels of the CONNECTs so far."""
+        self.over_quota = 0
+        """So many of the client's next publishes of QoS 1 are refused for quota, not passed on."""
+        self.connects: list[bytes] = []
+        """The CONNECTs so far, without their fixed headers."""
         self._behind = behind
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="gateway")
         self._up = threading.Event()
         self._stop = asyncio.Event()
+        self._open = asyncio.Event()
+        self._open.set()
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -37,12 +42,26 @@ class Gateway:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(10)
 
+    @property
+    def levels(self) -> list[int]:
+        """The protocol levels of the CONNECTs so far."""
+        return [connect[6] for connect in self.connects]
+
+    def hold(self) -> None:
+        """End every connection; those that come now wait, and nobody answers them."""
+        self._loop.call_soon_threadsafe(self._open.clear)
+        self.drop_all()
+
+    def let_in(self) -> None:
+        """Pass on those that wait, and all that come."""
+        self._loop.call_soon_threadsafe(self._open.set)
+
     def drop_all(self, last: bytes = b"") -> None:
         """End every connection, without a word or with these last ones to the client."""
         self._loop.call_soon_threadsafe(self._cancel, last)
 
     def _cancel(self, last: bytes = b"") -> None:
-        for writer in self._writers:
+        for writer in tuple(self._writers):
             if last and writer.get_extra_info("sockname")[1] == self.port:
                 writer.write(last)
                 writer.close()
@@ -68,8 +87,9 @@ class Gateway:
         writers = [back]
         try:
             self._writers.add(back)
+            await self._open.wait()
             head, body = await _packet(client)
-            self.levels.append(body[6])
+            self.connects.append(body)
             if body[6] == 5 and self.without_5:
                 if self.without_5 == "says so":
                     back.write(b"\x20\x02\x00\x01")
@@ -81,7 +101,7 @@ class Gateway:
             on.write(head + body)
             await asyncio.wait(
                 [
-                    asyncio.ensure_future(self._copy(client, on)),
+                    asyncio.ensure_future(self._copy(client, on, back)),
                     asyncio.ensure_future(self._copy(broker, back)),
                 ],
                 return_when=asyncio.FIRST_COMPLETED,
@@ -93,7 +113,13 @@ class Gateway:
                 self._writers.discard(writer)
                 writer.transport.abort()
 
-    async def _copy(self, source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
+    async def _copy(
+        self,
+        source: asyncio.StreamReader,
+        to: asyncio.StreamWriter,
+        back: asyncio.StreamWriter | None = None,
+    ) -> None:
+        """`back` is where the client's own packets are answered."""
         try:
             while True:
                 head, body = await _packet(source)
@@ -101,6 +127,11 @@ class Gateway:
                     body = body[:-1] + bytes([NOT_AUTHORIZED])
                 if self.closes_on is not None and self.closes_on in body:
                     return
+                if back is not None and self.over_quota and head[0] & 0xF6 == PUBLISH | 2:
+                    self.over_quota -= 1
+                    mid = 2 + int.from_bytes(body[:2], "big")
+                    back.write(bytes([PUBACK, 4, *body[mid : mid + 2], QUOTA_EXCEEDED, 0]))
+                    continue
                 to.write(head + body)
                 await to.drain()
         except (OSError, asyncio.IncompleteReadError):
