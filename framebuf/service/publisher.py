@@ -16,7 +16,7 @@ from framebuf.service.outbox import Outbox, Outgoing
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from framebuf.service.connection import Welcome
+    from framebuf.service.ears import Welcome
     from framebuf.service.health import Counters
     from framebuf.service.message import Refusal
 

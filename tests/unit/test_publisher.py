@@ -7,7 +7,7 @@ from queue import SimpleQueue
 import pytest
 
 from framebuf.service.backoff import Pause
-from framebuf.service.connection import Welcome
+from framebuf.service.ears import Welcome
 from framebuf.service.health import Counters
 from framebuf.service.message import Refusal
 from framebuf.service.outbox import Outgoing
