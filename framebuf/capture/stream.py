@@ -86,7 +86,7 @@ class Stream:
             try:
                 packet, arrived = self._next()
             except SourceError as error:
-                self._failure = error
+                self._failure, self._packets = error, iter(())  # nothing after it is to be trusted
                 break
             if packet is None:
                 break

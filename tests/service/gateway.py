@@ -77,8 +77,11 @@ class Gateway:
         server = await asyncio.start_server(self._pass_on, "127.0.0.1", self.port)
         self._up.set()
         await self._stop.wait()
-        self._cancel()
         server.close()
+        self._open.set()
+        self._cancel()
+        if tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(tasks, timeout=2.0)
         for task in asyncio.all_tasks() - {asyncio.current_task()}:
             task.cancel()
             await asyncio.wait([task])

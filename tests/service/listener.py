@@ -177,7 +177,7 @@ class Listener:
                     document=parse(bytes(heard.payload)),
                     payload=bytes(heard.payload),
                     retain=heard.retain,
-                    qos=heard.qos,
+                    qos=heard.qos if self._qos else None,
                     arrived_s=arrived_s,
                     correlation=getattr(heard.properties, "CorrelationData", None),
                 )
