@@ -188,7 +188,7 @@ def test_every_accepted_trigger_has_its_done_and_the_counts_are_those_of_a_secon
     assert said["publishes_retried"] == OVER_QUOTA
     assert said["connects"] == 1 + RESTARTS
     assert stats["cameras"]["gate"]["leased"] == 0
-    for kind in ("rejected_queue_full", "missing_deadline", "messages_reduced", "done_partial"):
+    for kind in ("rejected_queue_full", "missing_not_captured", "messages_reduced", "done_partial"):
         assert wanted[kind], f"nothing was {kind}"
     # MQTT 5.0, sections 3.1.2.11.2 and 3.1.3.2.2: Session Expiry is max_age, Will Delay 10 s
     assert b"\x11\x00\x00\x00\x05" in gate.connects[0]
