@@ -85,6 +85,8 @@ class Connection:
             )
         try:
             self._client.connect(self._mqtt.host, self._mqtt.port, KEEPALIVE_S, **more)
+        except OSError:  # a certificate that is not trusted is a ValueError too
+            raise
         except ValueError as error:  # so Python tells of a name too long, or with a NUL
             raise OSError(f"{self._mqtt.host!a} is no host's name") from error
 

@@ -57,10 +57,11 @@ class Site:
         self.window(3, after=12)
         for id in self.accepted[-3:]:
             self.second.wait_results(id, 2)
-        self.gate.hold()
-        self.broker.stop()
+        self.broker.signal(signal.SIGSTOP)  # so that messages are under way when it stops
         for id in self.accepted[-3:]:
             self.node.wait_log(f"request {id} of camera gate: complete, 12 of 12")
+        self.gate.hold()
+        self.broker.stop()
         self.broker.start()
         for client in (self.own, self.second):
             _hears(client)
