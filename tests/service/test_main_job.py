@@ -61,7 +61,7 @@ def test_concurrent_triggers_each_get_every_frame_once_and_every_answer_is_its_f
     answers = 0
     slots = set()
     for request in requests:
-        assert request.done["event_type"] == "complete"
+        assert request.done["event_type"] == "complete", request.done
         assert sorted(request.by_index) == list(range(request.done["published"]))
         for result in request.by_index.values():
             position = result["frame"]["position"]
