@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from framebuf.demo.client import Client
-    from framebuf.service.caller import Answer
+    from framebuf.service.caller import Answer, Caller
 
 EVERY_S = 5.0
 """From one trigger to the next."""
@@ -63,8 +62,8 @@ def once(source: str | None, out: Path, *, broker: str | None, quiet: bool) -> E
         stage = _open(stack, screen, source, broker)
         album = _album(stage, screen, out)
         exchange = Exchange(_trigger(1))
-        screen.sent(stage.client.topic, exchange.trigger)
-        for answer in _answers(stage.client, exchange):
+        screen.sent(stage.caller.topic, exchange.trigger)
+        for answer in _answers(stage.caller, exchange):
             _show(screen, answer, own=True)
         _write(album, screen, exchange)
     return exchange
@@ -83,7 +82,7 @@ def for_ever(source: str | None, out: Path, *, broker: str | None) -> None:
         album = _album(stage, screen, out)
         screen.invite(stage)
         try:
-            _serve(stage.client, screen, album)
+            _serve(stage.caller, screen, album)
         except KeyboardInterrupt:
             screen.say("stopping")
 
@@ -92,7 +91,7 @@ def _open(stack: ExitStack, screen: Screen, source: str | None, broker: str | No
     with screen.status("starting") as status:
         stage = stack.enter_context(set_up(source, broker, status.update))
         status.update("filling the buffer")
-        _fill(stage.client)
+        _fill(stage.caller)
     screen.introduce(stage)
     return stage
 
@@ -105,7 +104,7 @@ def _album(stage: Stage, screen: Screen, out: Path) -> Album | None:
     return None
 
 
-def _fill(client: Client) -> None:
+def _fill(caller: Caller) -> None:
     """Wait until a trigger gets all it asks for.
 
     The largest picture makes a new ring, and what was in the old one is lost: the window has to
@@ -119,7 +118,7 @@ def _fill(client: Client) -> None:
     while True:
         probes += 1
         probe = Exchange(_trigger(probes) | {"id": f"warm-up-{probes}"})
-        for _ in _answers(client, probe):
+        for _ in _answers(caller, probe):
             pass
         seqs = [result["frame"]["seq"] for result in probe.results]
         if seqs and min(seqs) >= scene.FRAMES and not probe.done.get("missing"):
@@ -132,7 +131,7 @@ def _fill(client: Client) -> None:
         raise SourceError(f"the camera gave no frames within {FILL_S:g} s: {why}")
 
 
-def _serve(client: Client, screen: Screen, album: Album | None) -> None:
+def _serve(caller: Caller, screen: Screen, album: Album | None) -> None:
     open_ones: dict[str, Exchange] = {}
     sent, due = 0, time.monotonic()
     while True:
@@ -141,9 +140,9 @@ def _serve(client: Client, screen: Screen, album: Album | None) -> None:
             sent += 1
             trigger = _trigger(sent)
             open_ones[trigger["id"]] = Exchange(trigger)
-            screen.sent(client.topic, trigger)
-            client.send(trigger)
-        answer = client.hear(due - time.monotonic())
+            screen.sent(caller.topic, trigger)
+            caller.send(trigger)
+        answer = caller.hear(due - time.monotonic())
         if answer is None or answer.leaf == "status":
             continue
         id = answer.document["id"]
@@ -158,10 +157,10 @@ def _trigger(number: int) -> Document:
     return {"id": f"demo-{number}", "mode": "window", "before": scene.FRAMES}
 
 
-def _answers(client: Client, exchange: Exchange) -> Iterator[Answer]:
+def _answers(caller: Caller, exchange: Exchange) -> Iterator[Answer]:
     """Send the trigger; yield what comes back until the last, or until there has been silence."""
-    client.send(exchange.trigger)
-    while (answer := client.hear(ANSWER_S)) is not None:
+    caller.send(exchange.trigger)
+    while (answer := caller.hear(ANSWER_S)) is not None:
         if answer.document.get("id") != exchange.trigger["id"]:
             continue
         yield answer
