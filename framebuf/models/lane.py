@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from framebuf.models.backlog import Backlog
@@ -27,7 +28,7 @@ class _Line:
 
     contexts: tuple[Context, ...]
     plan: Plan
-    backlog: Backlog = field(default_factory=Backlog)
+    backlog: Backlog
     reserved: int = 0
     """Frames on the backlog that are meant for runs already decided."""
 
@@ -53,8 +54,9 @@ class Lane:
         self.contexts = tuple(contexts)
         self._lock = threading.Lock()
         self._timeline = Timeline(cores)
+        places = itertools.count(1)  # models take turns as the requests of one do
         self._lines = {
-            model: _Line(tuple(c for c in contexts if c.model == model), plan)
+            model: _Line(tuple(c for c in contexts if c.model == model), plan, Backlog(places))
             for model, plan in plans.items()
         }
         self._decided: dict[Context, list[Run]] = {context: [] for context in contexts}
