@@ -74,10 +74,9 @@ class Plan:
         self._pinned = min(cores, cores if pinned is None else pinned) if self._one else 0
         if not self._all and not self._pinned:
             raise ModelError("expected the cost of at least one batch size, got none")
-        # By number of frames. The least to run them on one core, and the batch to begin with; the
-        # least from a moment when all cores are free; the same where a batch on all comes first
+        # By number of frames: the least to run them on one core; the least from a moment when all
+        # cores are free; the same where a batch on all comes first
         self._alone = [0]
-        self._alone_size = [0]
         self._free = [0]
         self._together = [NEVER]
 
@@ -89,20 +88,21 @@ class Plan:
         """
         self._grow(waiting)
         core = min(range(self._pinned), key=busy.__getitem__, default=0)
-        best, chosen = (NEVER, NEVER, 0.0), Step(0, None)
+        best, chosen = (NEVER, NEVER, 0.0, 0), Step(0, None)
         for size, ns in self._one.items() if self._pinned else ():
             rows = min(size, waiting)
             begins = max(busy[core], prepare_ns * rows)
             after = [*busy[:core], begins + ns, *busy[core + 1 :]]
+            end = max(begins + ns, self._finish(waiting - rows, after))
             # Of equal ends the one that begins first, then the one that works least for a frame
-            this = (max(begins + ns, self._finish(waiting - rows, after)), begins, ns / rows)
+            this = (end, begins, ns / rows, -rows)
             if this < best:
                 best, chosen = this, Step(size, core)
         for size, ns in self._all.items():
             rows = min(size, waiting)
             begins = max(*busy, prepare_ns * rows)
             end = begins + ns + self._free[waiting - rows]
-            this = (end, begins, ns * self._cores / rows)
+            this = (end, begins, ns * self._cores / rows, -rows)
             if this < best:
                 best, chosen = this, Step(size, None)
         return chosen
@@ -144,12 +144,11 @@ class Plan:
     def _grow(self, waiting: int) -> None:
         """The tables up to so many frames."""
         for n in range(len(self._free), waiting + 1):
-            alone, size = min(
-                ((ns + self._alone[max(0, n - size)], -size) for size, ns in self._one.items()),
-                default=(NEVER, 0),
+            alone = min(
+                (ns + self._alone[max(0, n - size)] for size, ns in self._one.items()),
+                default=NEVER,
             )
             self._alone.append(min(alone, NEVER))
-            self._alone_size.append(-size)
             together = min(
                 (ns + self._free[max(0, n - size)] for size, ns in self._all.items()),
                 default=NEVER,
