@@ -8,6 +8,7 @@ from typing import Any
 from framebuf.frames import Frame
 from framebuf.models import lane as lane_module
 from framebuf.models.backlog import Job
+from framebuf.models.context import Context
 from framebuf.models.lane import Lane
 from framebuf.models.plan import Cost, Plan
 from framebuf.units import Moment
@@ -37,7 +38,7 @@ class Seat:
     prepare_ns: int
 
     def lead_ns(self, frames: int) -> int:
-        return 2 * MS + 2 * self.prepare_ns * frames if self.prepare_ns else 0
+        return Context.lead_ns(self, frames) if self.prepare_ns else 0  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class Play:
     def play(self, until_ms: float = FOREVER_MS) -> list[Ran]:
         """Until nothing is left to do, or so long; what has ended, in the order of beginning."""
         while True:
-            while any([self._advance(seat) for seat in self.seats]):
+            while any(self._advance(seat) for seat in self.seats):
                 pass
             moments = [end for end, *_ in self._running.values()]
             moments += [held[0][0] for held in self._held.values() if held]

@@ -1,4 +1,4 @@
-"""Who gets the cores of an accelerator, and when: a lane by a clock that is set, without threads."""
+"""Who gets an accelerator's cores, and when: a lane by a clock that is set, without threads."""
 
 from __future__ import annotations
 
@@ -149,6 +149,21 @@ def test_a_frame_of_higher_priority_goes_into_the_next_batch(play):
     (urgent,) = [each for each in ran if "urgent" in each.turns]
     assert urgent.turns[0] == "urgent"
     assert urgent.ends - 100 <= 3 * RK3588[16]
+
+
+@pytest.mark.parametrize("prepare_ms", [0.3, 0.6, 1.2])
+def test_a_single_frame_in_a_drain_takes_two_batches_and_preparing(play, prepare_ms):
+    """The play takes all frames of a tensor when it begins to fill it, a context one by one."""
+    worst = 0.0
+    for moment in range(60, 180):
+        stage = play(prepare_ms=prepare_ms, m=(3, RK3588))
+        stage.submit("m", 300, "d")
+        stage.play(until_ms=moment)
+        stage.submit("m", 1, "single")
+        ran = stage.play()
+        worst = max(worst, next(each.ends for each in ran if "single" in each.turns) - moment)
+    preparing = 16 * prepare_ms
+    assert worst - preparing <= 2 * RK3588[16] + preparing
 
 
 def test_whoever_waited_for_seconds_goes_before_a_higher_priority(play):
