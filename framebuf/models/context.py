@@ -189,7 +189,7 @@ class Context:
                 continue
             took_ns = time.monotonic_ns() - begun
             each_ns = took_ns // len(jobs)  # late is dear, early costs nothing
-            self.prepare_ns = max(each_ns, (7 * self.prepare_ns + each_ns) // 8)
+            self.prepare_ns = max(each_ns, (self.prepare_ns + each_ns) // 2)
             self._ready.put(_Filled(run, memory, batch, batch.tensor, jobs, taken_ns, took_ns))
         self._ready.put(None)
 
