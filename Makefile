@@ -14,7 +14,7 @@ VERSION := $(shell $(PYTHON) -c 'import platform; print(platform.python_version(
 READY := $(VENV)/.ready-$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench outages chaos board convert-test clean
+.PHONY: help demo test lint bench outages chaos board whose convert-test clean
 
 help: ## say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ convert-test: $(READY) ## framebuf convert with the real rknn-toolkit2: installs
 board: $(READY) ## the vendor's wheel on emulated arm64, its library simulated; some four minutes
 	@sh tests/debian-packages.sh tests/board/debian-packages.txt
 	@$(BIN)/pytest tests/board $(ARGS)
+
+whose: $(READY) ## 10,000 numbered frames: every answer belongs to its frame; a minute or two
+	@NUMBERED=10000 $(BIN)/pytest --timeout=600 tests/unit/test_whose.py $(ARGS)
 
 clean: ## remove what was made, the environment too
 	@rm -rf $(VENV) out dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis \

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 from framebuf.units import SECOND_NS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from framebuf.frames import Frame, Part
     from framebuf.results import FrameResult
@@ -63,9 +64,10 @@ class Backlog:
     same setting take turns however old they are; then turn by turn.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, places: Iterator[int] | None = None) -> None:
+        """`places`: of the round that several backlogs share; each its own where it is None."""
         self._turns: dict[str, _Turn] = {}
-        self._places = 0
+        self._places = itertools.count(1) if places is None else places
         self._waiting = 0
 
     def add(self, job: Job) -> None:
@@ -73,7 +75,7 @@ class Backlog:
         if turn is None:
             # Not first of all: a request whose frames come singly, and a flood of small ones,
             # would always go before one that waits
-            turn = self._turns[job.turn] = _Turn(self._end(), job.alone)
+            turn = self._turns[job.turn] = _Turn(next(self._places), job.alone)
         turn.jobs.append(job)
         self._waiting += 1
 
@@ -89,7 +91,7 @@ class Backlog:
             return None
         job = found.jobs.popleft()
         self._waiting -= 1
-        found.place = self._end()
+        found.place = next(self._places)
         found.served_ns = now_ns
         if not found.jobs:
             del self._turns[turn]
@@ -119,11 +121,6 @@ class Backlog:
     def _first(self, now_ns: int) -> str | None:
         ranks = ((_rank(turn, now_ns), name) for name, turn in self._turns.items())
         return min(ranks, default=(None, None))[1]
-
-    def _end(self) -> int:
-        """The last place of the round."""
-        self._places += 1
-        return self._places
 
     def __len__(self) -> int:
         return self._waiting

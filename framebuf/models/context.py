@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from framebuf.results import Findings
 
 SPARE_NS = 2 * 10**6
-"""A tensor is to be ready this much before its turn, besides twice what it takes to prepare."""
+"""A tensor is to be ready this much before its turn, and half of what it takes to prepare.
+
+More, and an urgent frame misses the next batch too often: see tests/bench/single.py."""
 
 
 class Line(Protocol):
@@ -131,7 +133,7 @@ class Context:
 
     def lead_ns(self, frames: int) -> int:
         """How long before its turn a tensor of so many frames is begun; nanoseconds."""
-        return SPARE_NS + 2 * self.prepare_ns * frames
+        return SPARE_NS + 3 * self.prepare_ns * frames // 2
 
     def measure(self, size: int, picture: NDArray[np.uint8], runs: int = 3) -> Measured:
         """Time a full batch of `picture`: of each part the best of `runs`.
@@ -192,7 +194,7 @@ class Context:
                 continue
             took_ns = time.monotonic_ns() - begun
             each_ns = took_ns // len(jobs)  # late is dear, early costs nothing
-            self.prepare_ns = max(each_ns, (7 * self.prepare_ns + each_ns) // 8)
+            self.prepare_ns = max(each_ns, (self.prepare_ns + each_ns) // 2)
             self._ready.put(_Filled(run, memory, batch, batch.tensor, jobs, taken_ns, took_ns))
         self._ready.put(None)
 

@@ -28,7 +28,7 @@ def costs_of(network: Network) -> tuple[Cost, ...]:
     Raises:
         InferenceError: the runtime failed.
     """
-    known = profile.load(network.path, network.platform)
+    known = profile.load(network.path, network.platform, network.sizes)
     if known is None or not set(network.sizes) <= set(known):
         return timed(network)
     takes_all = {size: c.core is None for c in network.contexts for size in c.sizes}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from framebuf.models.backlog import Backlog
@@ -27,7 +28,7 @@ class _Line:
 
     contexts: tuple[Context, ...]
     plan: Plan
-    backlog: Backlog = field(default_factory=Backlog)
+    backlog: Backlog
     reserved: int = 0
     """Frames on the backlog that are meant for runs already decided."""
 
@@ -53,8 +54,9 @@ class Lane:
         self.contexts = tuple(contexts)
         self._lock = threading.Lock()
         self._timeline = Timeline(cores)
+        places = itertools.count(1)  # models take turns as the requests of one do
         self._lines = {
-            model: _Line(tuple(c for c in contexts if c.model == model), plan)
+            model: _Line(tuple(c for c in contexts if c.model == model), plan, Backlog(places))
             for model, plan in plans.items()
         }
         self._decided: dict[Context, list[Run]] = {context: [] for context in contexts}
@@ -124,13 +126,15 @@ class Lane:
             line = self._lines[run.context.model]
             if run.turn is not None:
                 return line.backlog.take_of(run.turn, time.monotonic_ns())
-            if not len(line.backlog) or (not run.reserved and line.waiting <= 0):
+            now_ns = time.monotonic_ns()
+            served = not run.reserved and line.waiting <= 0
+            if not len(line.backlog) or served or line.backlog.alone(now_ns) is not None:
                 self._release(line, run)
                 return None
             if run.reserved:
                 run.reserved -= 1
                 line.reserved -= 1
-            return line.backlog.take(time.monotonic_ns())
+            return line.backlog.take(now_ns)
 
     def prepared(self, run: Run) -> None:
         """Its tensor is full, or there are no more frames for it."""
@@ -194,10 +198,13 @@ class Lane:
         """Decide all runs that can be decided now.
 
         What cannot begin yet counts as if it were decided, so that what is less urgent does not
-        take the cores that it waits for.
+        take the cores that it waits for: not even in the time that preparing leaves.
         """
         self._due_ns = None
+        if self._closing:
+            return
         busy = self._timeline.busy(now_ns)
+        kept: set[int] = set()
         lines = [line for line in self._lines.values() if line.waiting > 0]
         for line in sorted(lines, key=lambda line: line.backlog.urgency(now_ns)):
             turn = line.backlog.alone(now_ns)
@@ -206,11 +213,11 @@ class Lane:
                     step = line.plan.next(line.backlog.count(turn), busy)
                     self._add(line, self._run(line, step, turn))
                 break
-            self._fill(line, busy, now_ns)
+            self._fill(line, busy, kept, now_ns)
         self._ring()
 
-    def _fill(self, line: _Line, busy: list[int], now_ns: int) -> None:
-        """Give the cores to one line, as far as it has frames."""
+    def _fill(self, line: _Line, busy: list[int], kept: set[int], now_ns: int) -> None:
+        """Give the cores to one line, as far as it has frames; `kept` are promised already."""
         waiting, put_off = line.waiting, 0
         prepare_ns = min(context.prepare_ns for context in line.contexts)
         while waiting > 0 and put_off < len(busy):
@@ -218,14 +225,16 @@ class Lane:
             run = self._run(line, step)
             begins = max(busy[core] for core in run.cores)
             early_ns = begins - run.context.lead_ns(min(step.size, waiting))
-            if not self._timeline.is_open(run.cores) or self._timeline.of(run.context) >= TENSORS:
+            may = self._timeline.is_open(run.cores) and self._timeline.of(run.context) < TENSORS
+            may = may and kept.isdisjoint(run.cores)
+            if may and early_ns <= 0:
+                self._add(line, run)
+            else:
                 put_off += 1
-            elif early_ns > 0:
-                put_off += 1
+                kept.update(run.cores)
+            if may and early_ns > 0:
                 due = now_ns + early_ns
                 self._due_ns = due if self._due_ns is None else min(due, self._due_ns)
-            else:
-                self._add(line, run)
             for core in run.cores:
                 busy[core] = begins + run.ns
             waiting -= step.size

@@ -51,6 +51,11 @@ class Network:
         """The input's shape with the largest batch size."""
         return self.input.rows(self.sizes[-1])
 
+    def close(self) -> None:
+        """Free the contexts of a network whose lane was never started."""
+        for context in self.contexts:
+            context.join(0)
+
 
 def open_network(model: Model, *, cores: int | None = None) -> Network:
     """Load every file of a model into its contexts.

@@ -74,10 +74,9 @@ class Plan:
         self._pinned = min(cores, cores if pinned is None else pinned) if self._one else 0
         if not self._all and not self._pinned:
             raise ModelError("expected the cost of at least one batch size, got none")
-        # By number of frames. The least to run them on one core, and the batch to begin with; the
-        # least from a moment when all cores are free; the same where a batch on all comes first
+        # By number of frames: the least to run them on one core; the least from a moment when all
+        # cores are free; the same where a batch on all comes first
         self._alone = [0]
-        self._alone_size = [0]
         self._free = [0]
         self._together = [NEVER]
 
@@ -88,29 +87,25 @@ class Plan:
         preparing one frame takes, which the first batch waits for and the others do not.
         """
         self._grow(waiting)
-        free_ns = max(busy)
-        pinned = busy[: self._pinned]
-        late_ns = max(0, prepare_ns - min(pinned, default=0))
-        best, alone_ns, count, size = (NEVER, 0, 0, 0), NEVER, waiting, 0
-        for first, end in enumerate(self._ends(waiting, busy, free_ns)):
-            left = waiting - first
-            since_ns = max(free_ns, end + late_ns) if first else free_ns
-            for rows, ns in self._all.items():
-                begins = max(since_ns, prepare_ns * min(rows, left))
-                # Of equal ends the one whose batch begins first, then the one that idles least
-                this = (begins + ns + self._free[max(0, left - rows)], begins, -first, -rows)
-                if this < best:
-                    best, alone_ns, count, size = this, end, first, rows
-        # All on single cores: no quicker than their work shared evenly, which most often settles it
-        if self._pinned and sum(pinned) + self._alone[waiting] < self._pinned * best[0]:
-            singly = self._singly(waiting, busy)
-            if singly + late_ns <= best[0]:
-                alone_ns, count = singly, waiting
-        if not count:
-            return Step(size, None)
-        core = min(range(self._pinned), key=busy.__getitem__)
-        share = min(count, self._share(alone_ns - busy[core]))
-        return Step(self._alone_size[share], core)
+        core = min(range(self._pinned), key=busy.__getitem__, default=0)
+        best, chosen = (NEVER, NEVER, 0.0, 0), Step(0, None)
+        for size, ns in self._one.items() if self._pinned else ():
+            rows = min(size, waiting)
+            begins = max(busy[core], prepare_ns * rows)
+            after = [*busy[:core], begins + ns, *busy[core + 1 :]]
+            end = max(begins + ns, self._finish(waiting - rows, after))
+            # Of equal ends the one that begins first, then the one that works least for a frame
+            this = (end, begins, ns / rows, -rows)
+            if this < best:
+                best, chosen = this, Step(size, core)
+        for size, ns in self._all.items():
+            rows = min(size, waiting)
+            begins = max(*busy, prepare_ns * rows)
+            end = begins + ns + self._free[waiting - rows]
+            this = (end, begins, ns * self._cores / rows, -rows)
+            if this < best:
+                best, chosen = this, Step(size, None)
+        return chosen
 
     def ns(self, step: Step) -> int:
         """How long a step's batch runs."""
@@ -129,26 +124,31 @@ class Plan:
             waiting -= step.size
         return planned
 
-    def finish_ns(self, waiting: int, busy: Sequence[int] | None = None) -> int:
-        """How long `waiting` frames take at best, preparation apart."""
-        self._grow(waiting)
-        busy = busy or [0] * self._cores
+    def _finish(self, waiting: int, busy: Sequence[int]) -> int:
+        """When the last of `waiting` frames is done at best, preparation apart."""
+        if not waiting:
+            return 0
         free_ns = max(busy)
-        ends = (
-            max(end, free_ns) + self._together[waiting - count]
-            for count, end in enumerate(self._ends(waiting, busy, free_ns))
+        best = min(
+            (
+                max(end, free_ns) + self._together[waiting - count]
+                for count, end in enumerate(self._ends(waiting, busy, free_ns))
+            ),
+            default=NEVER,
         )
-        return min((self._singly(waiting, busy), *ends)) if waiting else 0
+        # All on single cores: no quicker than their work shared evenly, which most often settles it
+        if sum(busy[: self._pinned]) + self._alone[waiting] < self._pinned * best:
+            best = min(best, self._singly(waiting, busy))
+        return best
 
     def _grow(self, waiting: int) -> None:
         """The tables up to so many frames."""
         for n in range(len(self._free), waiting + 1):
-            alone, size = min(
-                ((ns + self._alone[max(0, n - size)], -size) for size, ns in self._one.items()),
-                default=(NEVER, 0),
+            alone = min(
+                (ns + self._alone[max(0, n - size)] for size, ns in self._one.items()),
+                default=NEVER,
             )
             self._alone.append(min(alone, NEVER))
-            self._alone_size.append(-size)
             together = min(
                 (ns + self._free[max(0, n - size)] for size, ns in self._all.items()),
                 default=NEVER,
@@ -166,18 +166,19 @@ class Plan:
         if not self._pinned or not waiting:
             return NEVER if waiting else 0
         cores = sorted(busy[: self._pinned])
+        # No quicker than the work shared evenly by some of them
+        level = min(
+            (sum(cores[:count]) + self._alone[waiting]) // count
+            for count in range(1, len(cores) + 1)
+        )
         # The least end of any core by which all cores together have run them all
         best = NEVER
         for core in cores:
-            low, high = 1, waiting
-            while low < high:
-                middle = (low + high) // 2
-                end = core + self._alone[middle]
-                done = sum(self._share(end - other) for other in cores if end >= other)
-                low, high = (low, middle) if done >= waiting else (middle + 1, high)
-            end = core + self._alone[low]
-            if sum(self._share(end - other) for other in cores if end >= other) >= waiting:
-                best = min(best, end)
+            count = min(waiting, max(1, self._share(level - core)))
+            while count <= waiting and (end := core + self._alone[count]) < best:
+                if sum(self._share(end - other) for other in cores if end >= other) >= waiting:
+                    best = end
+                count = bisect_right(self._alone, self._alone[count])
         return best
 
     def _ends(self, waiting: int, busy: Sequence[int], free_ns: int) -> list[int]:

@@ -65,7 +65,11 @@ class RuntimePool:
             InferenceError: the first batch failed.
         """
         network = open_network(model)
-        (lane,) = open_lanes([network]).values()
+        try:
+            (lane,) = open_lanes([network]).values()
+        except BaseException:
+            network.close()
+            raise
         lane.start()
         return cls(model, network, lane)
 

@@ -20,7 +20,7 @@ from framebuf.models.platforms import is_simulated
 from framebuf.units import rfc3339
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from framebuf.models.timing import Bench
 
@@ -94,8 +94,12 @@ def path_of(family: str) -> Path:
     return path.with_name(f"{name or 'model'}.profile.json")
 
 
-def load(family: str, platform: str) -> dict[int, float] | None:
+def load(
+    family: str, platform: str, batch_sizes: Sequence[int] | None = None
+) -> dict[int, float] | None:
     """Milliseconds by batch size, ascending, of what stands in `path` of a [[model]].
+
+    `batch_sizes` picks among the sizes in braces: files of others may be missing.
 
     None where nothing was measured on this platform, or what was no longer holds: then the log
     says why. Simulated costs serve the simulated NPU only.
@@ -104,7 +108,7 @@ def load(family: str, platform: str) -> dict[int, float] | None:
         ModelError: `family` is no pattern of model files, or a file is missing.
     """
     profile = path_of(family)
-    files = {file.name: file for file in members(family).files.values()}
+    files = {file.name: file for file in members(family, batch_sizes).files.values()}
     try:
         costs = _read(profile).platforms.get(platform)
         if costs is None:

@@ -104,28 +104,27 @@ def ideal_ms(count: int, chip: str, pinned: int, prepare_ms: float) -> float:
     """The least that any schedule takes.
 
     Batches on all cores exclude singles, so a schedule is a sum: those batches one after the other,
-    and the singles in rounds of `pinned`. All such sums are tried. Nothing runs before the first
-    tensor is prepared, which is at best the smallest one of the schedule.
+    and the singles in rounds of `pinned`. All such sums are tried. Nothing runs before the frames
+    of the first batch are prepared: one where there is a single, else as many as are left to it,
+    down to one: what is not in the first batch has to fit into the others.
     """
     ms = {size: published_ms(chip, size) for size in SIZES}
 
     @cache
-    def batches(frames: int, needed: int) -> float:
-        """The least for `frames` in batches on all cores, one of them of size `needed`, if any."""
+    def batches(frames: int) -> float:
+        """The least for `frames` in batches on all cores."""
         if frames <= 0:
-            return float("inf") if needed else 0.0
-        return min(ms[b] + batches(frames - b, 0 if b == needed else needed) for b in SIZES[1:])
+            return 0.0
+        return min(ms[size] + batches(frames - size) for size in SIZES[1:])
 
     sys.setrecursionlimit(10_000)
-    best = float("inf")
-    for singles in range(count + 1):
-        rounds = -(-singles // pinned) * ms[1]
-        left = count - singles
-        if singles:
-            best = min(best, prepare_ms + rounds + batches(left, 0))
-        else:
-            for size in SIZES[1:]:
-                best = min(best, min(size, left) * prepare_ms + batches(left, size))
+    best = min(
+        prepare_ms + -(-singles // pinned) * ms[1] + batches(count - singles)
+        for singles in range(1, count + 1)
+    )
+    for size in SIZES[1:]:
+        for filled in range(1, min(size, count) + 1):
+            best = min(best, filled * prepare_ms + ms[size] + batches(count - filled))
     return max(best, count * prepare_ms)
 
 

@@ -87,7 +87,8 @@ def test_a_family_is_found_by_its_pattern(tmp_path: Path) -> None:
     with framebuf.open_model(f"{tmp_path}/tiny-batch{{1,4}}", task="embed", **normalise) as model:
         assert model.sizes == (1, 4)
         results = list(model.map(PHOTOS * 3))
-    assert {result.batch.size for result in results if result.batch} <= {1, 4}
+    sizes = {result.batch.size for result in results if result.batch}
+    assert sizes <= {1, 4}, "which of them, their costs decide"
     first, fourth = (r.findings.embedding for r in (results[0], results[3]) if r.findings)
     assert first == fourth
 

@@ -108,6 +108,12 @@ def test_a_family_of_files_has_contexts_of_each_size_which_together_answer_all(o
     assert len({result.findings.outputs[0].f32 for result in found}) == 11
 
 
+def test_sizes_picked_from_the_braces_open_though_the_file_of_another_is_missing(opened, tmp_path):
+    shutil.copy(TINY_1, tmp_path / "t-batch1.onnx")
+    shutil.copy(TINY_N, tmp_path / "t-batch4.onnx")
+    assert opened(**tiny(tmp_path / "t-batch{1,4,8}.onnx", batch_sizes=[1, 4])).sizes == (1, 4)
+
+
 def test_a_frame_gives_the_same_alone_as_in_a_batch(opened):
     noise = np.random.default_rng(4).integers(0, 255, (5, 40, 30, 3), np.uint8)
 

@@ -17,6 +17,7 @@ from framebuf.models.batch import Batch
 from framebuf.models.lane import Lane
 from framebuf.models.prepare import Preparer
 from framebuf.models.runner import Runner
+from framebuf.models.runtimes.simulated import SimulatedRuntime
 from framebuf.models.tensor import TensorSpec
 
 if TYPE_CHECKING:
@@ -136,6 +137,19 @@ def test_a_batch_by_hand_that_fails_says_so_and_the_pool_lives_on(
         with model.new_batch(4) as other:
             other.add(frame())
             other.run()
+
+
+def test_a_pool_whose_first_batch_fails_frees_every_context(
+    simulate: Callable[..., RuntimePool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    freed: list[SimulatedRuntime] = []
+    close = SimulatedRuntime.close
+    monkeypatch.setattr(
+        SimulatedRuntime, "close", lambda self: (freed.append(self), close(self))[1]
+    )
+    with pytest.raises(InferenceError, match="its inference 1 failed"):
+        simulate("scale=0,fails_after=0", runtimes=3)
+    assert len(freed) == 6
 
 
 def test_a_closed_pool_refuses_everything_and_says_so(
