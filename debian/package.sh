@@ -14,7 +14,6 @@ case $RELEASE in
     *) echo "RELEASE=$RELEASE: it is bookworm or trixie" >&2; exit 1 ;;
 esac
 export RELEASE ARCH
-export NPU="${NPU:-yes}"
 
 version=$(sed -n 's/^__version__ = "\(.*\)"/\1/p' "$here/framebuf/__init__.py")~deb$number
 out=${OUT:-$here/dist}

@@ -37,12 +37,29 @@ platforms=
 for glibc in 17 24 27 28 31 34 35; do # Debian 12 has 2.36
     platforms="$platforms --platform manylinux_2_${glibc}_$machine"
 done
-npu=
-[ "$machine" = aarch64 ] && [ "${NPU:-no}" = yes ] && npu='[rknn]'
-# shellcheck disable=SC2086 # one argument a platform
-"$python" -m pip install -q --disable-pip-version-check --no-compile --only-binary=:all: \
-    --implementation cp --python-version "$version" --platform "manylinux2014_$machine" $platforms \
-    --root-user-action=ignore --target "$lib.new" "$(echo "$wheels"/framebuf-*.whl)$npu"
+fetch() {
+    # shellcheck disable=SC2086 # one argument a platform
+    "$python" -m pip install -q --disable-pip-version-check --no-compile --only-binary=:all: \
+        --implementation cp --python-version "$version" --platform "manylinux2014_$machine" \
+        $platforms --root-user-action=ignore --target "$lib.new" "$@"
+}
+if [ -n "${DEPENDENCIES:-}" ]; then # a folder with all of them, of an earlier run
+    cp -a "$DEPENDENCIES" "$lib.new"
+    fetch --no-deps "$wheels"/framebuf-*.whl
+elif [ "$machine" = aarch64 ]; then
+    # with the vendor's library for the NPU, which may have no wheel for a new Python yet
+    fetch "$wheels"/framebuf-*.whl 'rknn-toolkit-lite2>=2.3.2' || {
+        echo "no rknn-toolkit-lite2 for Python $version: it will run on the CPU only" >&2
+        fetch "$wheels"/framebuf-*.whl
+    }
+else
+    fetch "$wheels"/framebuf-*.whl
+fi
+if [ -n "${KEEP:-}" ]; then # for the next run's DEPENDENCIES
+    cp -a "$lib.new" "$KEEP.new"
+    rm -rf "$KEEP.new"/framebuf "$KEEP.new"/framebuf-*
+    mv "$KEEP.new" "$KEEP"
+fi
 rm -rf "$lib.new/bin" "$lib"
 mv "$lib.new" "$lib"
 

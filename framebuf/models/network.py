@@ -14,6 +14,7 @@ from framebuf.models.platforms import cores_of
 from framebuf.models.prepare import open_preparer
 from framebuf.models.runtimes import open_runtime, platform_of
 from framebuf.models.tasks import open_task
+from framebuf.models.tasks.detect import Detect
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from framebuf.config import Model
     from framebuf.models.family import Family
     from framebuf.models.runtimes import Runtime
+    from framebuf.models.tasks import Task
     from framebuf.models.tensor import TensorSpec
 
 _log = logging.getLogger(__name__)
@@ -42,6 +44,15 @@ class Network:
     contexts: tuple[Context, ...]
     cores: int
     """How many its contexts are spread over: of the NPU; on a CPU one for each session."""
+
+    tasks: tuple[Task, ...] = ()
+    """Of the contexts, one each."""
+
+    def retune(self, threshold: float, iou: float) -> None:
+        """Detectors find what reaches these from the next batch on; other tasks have neither."""
+        for task in self.tasks:
+            if isinstance(task, Detect):
+                task.retune(threshold, iou)
 
     @property
     def largest(self) -> tuple[int, ...]:
@@ -81,6 +92,7 @@ def open_network(model: Model, *, cores: int | None = None) -> Network:
         tuple(sorted({size for context in opening.contexts for size in context.sizes})),
         tuple(opening.contexts),
         spread,
+        tuple(opening.tasks),
     )
 
 
@@ -89,6 +101,7 @@ class _Opening:
 
     def __init__(self, model: Model, family: Family, platform: str, opened: ExitStack) -> None:
         self.contexts: list[Context] = []
+        self.tasks: list[Task] = []
         self._model = model
         self._family = family
         self._platform = platform
@@ -120,6 +133,7 @@ class _Opening:
                 "model %s: runtimes = %d, but %s", self._model.name, runtimes,
                 f"{self._platform} has {cores} of cores: more contexts only take memory"
                 if singles else "only batch 1 has more than one: a larger batch takes all cores",
+                extra={"MODEL": self._model.name},
             )  # fmt: skip
 
     def _sizes(self, member: int | None, path: Path) -> tuple[int, ...]:
@@ -138,6 +152,7 @@ class _Opening:
     def _add(self, name: str, runtime: Runtime, sizes: tuple[int, ...], core: int | None) -> None:
         model = self._model
         task = open_task(model, runtime.outputs, picture=runtime.input)
+        self.tasks.append(task)
         preparer = open_preparer(model, runtime.input)
         self.contexts.append(
             Context(f"{model.name}-{name}", model.name, runtime, sizes, preparer, task, core)

@@ -29,12 +29,13 @@ from framebuf.service.health import Counters
 from framebuf.service.last_image import LastImages
 from framebuf.service.message import Session
 from framebuf.service.outbox import Outgoing
+from framebuf.service.reload import Reload
 from framebuf.service.requests import Requests
 from framebuf.service.state import State
 from framebuf.service.systemd import Notifier
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from framebuf.config import Loaded
     from framebuf.models.lane import Lane
@@ -61,13 +62,15 @@ class Daemon:
     models, requests, broker. The rings' files stay at the end, for the next start to find.
     """
 
-    def __init__(self, loaded: Loaded) -> None:
+    def __init__(self, loaded: Loaded, *, fixed_level: bool = False) -> None:
+        """`fixed_level`: a reload leaves the log level, which the command line says."""
         self._loaded = loaded
         self._config = loaded.config
         self._topics = Topics(self._config.mqtt.base, self._config.node.name)
         self._stopping = threading.Event()
         self._fatal: ConfigError | RingError | None = None
         self._notifier = Notifier()
+        self._reload = Reload(loaded, self._notifier, fixed_level=fixed_level)
         self._boot_id = boot_id()
         self.counters = Counters()
         self.ready = threading.Event()
@@ -75,6 +78,10 @@ class Daemon:
     def stop(self) -> None:
         """Ask the daemon to stop. Any thread, and signal handlers."""
         self._stopping.set()
+
+    def reload(self) -> None:
+        """Ask the daemon to read its file again. Any thread, and signal handlers."""
+        self._reload.ask()
 
     def run(self) -> None:
         """Start, serve, stop.
@@ -162,19 +169,24 @@ class Daemon:
         _log.info(
             "node %s ready: cameras %s, models %s", node.name, ", ".join(buffers),
             ", ".join(f"{network.name} {list(network.sizes)}" for network in networks),
+            extra={"EVENT": "node_ready"},
         )  # fmt: skip
         self._notifier.tell(READY="1", STATUS=state.text(broker))
         self.ready.set()
-        self._tick(broker, requests[0], tuple(lanes.values()), state)
+        reload = partial(self._reload.serve, feeds, networks)
+        self._tick(broker, requests[0], tuple(lanes.values()), state, reload)
+        _log.info("node %s stops", node.name, extra={"EVENT": "node_stopping"})
         self._notifier.tell(STOPPING="1")
 
     def _tick(
-        self, broker: Broker, requests: Requests, lanes: Sequence[Lane], state: State
-    ) -> None:
-        """Until `stop`: availability, pictures, stats, the service manager."""
+        self, broker: Broker, requests: Requests, lanes: Sequence[Lane], state: State,
+        reload: Callable[[], None],
+    ) -> None:  # fmt: skip
+        """Until `stop`: availability, pictures, stats, reloads, the service manager."""
         stats_s = float(os.environ.get("FRAMEBUF_STATS_S", STATS_S))  # for tests
         stats_due = time.monotonic() + stats_s
         while not self._stopping.wait(TICK_S):
+            reload()
             for message in state.changes():
                 broker.publish(message)
             if broker.connected.is_set():  # else the greeting tells, and only the newest
@@ -255,7 +267,10 @@ def end_process_on_unexpected() -> None:
     def hook(args: threading.ExceptHookArgs) -> None:
         name = args.thread.name if args.thread else "?"
         trace = (args.exc_type, args.exc_value or args.exc_type(), args.exc_traceback)
-        _log.critical("thread %s died; ending the process", name, exc_info=trace)
+        _log.critical(
+            "thread %s died; ending the process", name, exc_info=trace,
+            extra={"EVENT": "node_died"},
+        )  # fmt: skip
         logging.shutdown()
         os._exit(1)
 
@@ -263,6 +278,7 @@ def end_process_on_unexpected() -> None:
 
 
 def stop_on_signals(daemon: Daemon) -> None:
-    """SIGTERM and SIGINT stop the daemon. Only the main thread."""
+    """SIGTERM and SIGINT stop the daemon, SIGHUP reloads. Only the main thread."""
+    signal.signal(signal.SIGHUP, lambda *_: daemon.reload())
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: daemon.stop())
