@@ -55,12 +55,19 @@ elif [ "$machine" = aarch64 ]; then
 else
     fetch "$wheels"/framebuf-*.whl
 fi
+rm -rf "$lib.new/bin"
+if [ -n "$root" ] && "python$version" -c '' 2>/dev/null; then
+    # The service may not write beside its modules. Unchecked, for their times change on the way.
+    new=$lib.new${DEPENDENCIES:+/framebuf}
+    "python$version" -m compileall -q -s "$lib.new" -p /usr/lib/framebuf \
+        --invalidation-mode unchecked-hash "$new" || true # a module for other Pythons
+fi
 if [ -n "${KEEP:-}" ]; then # for the next run's DEPENDENCIES
     cp -a "$lib.new" "$KEEP.new"
     rm -rf "$KEEP.new"/framebuf "$KEEP.new"/framebuf-*
     mv "$KEEP.new" "$KEEP"
 fi
-rm -rf "$lib.new/bin" "$lib"
+rm -rf "$lib"
 mv "$lib.new" "$lib"
 
 install -D -m 755 "$here/systemd/framebuf.launcher" "$root/usr/bin/framebuf"

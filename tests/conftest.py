@@ -16,6 +16,7 @@ OF_PACKAGE = {
     "buildah": "buildah",
     "mmdebstrap": "mmdebstrap",
     "mosquitto": "mosquitto",
+    "mosquitto_passwd": "mosquitto",
     "systemd-analyze": "systemd",
     "systemd-nspawn": "systemd-container",
 }

@@ -92,6 +92,7 @@ def boot(release: str, out: Path) -> None:
     wanted.mkdir(parents=True, exist_ok=True)
     (layer / "etc/systemd/system/guest.service").write_text(UNIT)
     (wanted / "guest.service").symlink_to("../guest.service")
+    (layer / "etc/hosts").write_text("127.0.0.1 localhost\n")  # minbase has none
     name = f"fb-{release}-{os.getpid()}"
     with tempfile.TemporaryDirectory() as bed:
         env = os.environ | {"bed": bed, "lower": f"{layer}:{lower}", "name": name, "out": str(out)}
