@@ -14,6 +14,7 @@ import pytest
 
 OF_PACKAGE = {
     "buildah": "buildah",
+    "journalctl": "systemd",
     "mmdebstrap": "mmdebstrap",
     "mosquitto": "mosquitto",
     "mosquitto_passwd": "mosquitto",

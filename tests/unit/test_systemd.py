@@ -4,8 +4,8 @@ import contextlib
 import logging
 import os
 import socket
-import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -108,11 +108,29 @@ def test_without_a_journal_the_log_is_readable_lines_with_their_time(capsys):
 
 
 @pytest.mark.usefixtures("log_restored")
-def test_under_a_journal_without_systemd_python_lines_go_to_stderr_without_time(
-    monkeypatch, capsys
-):
-    monkeypatch.setenv("JOURNAL_STREAM", "9:1")
-    monkeypatch.setitem(sys.modules, "systemd.journal", None)
+def test_a_journal_that_standard_error_is_not_gets_nothing(monkeypatch, capsys):
+    monkeypatch.setenv("JOURNAL_STREAM", "9:1")  # as a shell in a service's terminal inherits it
     systemd.log_to_journal_or_stderr()
     logging.getLogger("framebuf.x").warning("late")
-    assert capsys.readouterr().err == "WARNING framebuf.x: late\n"
+    assert capsys.readouterr().err.endswith("WARNING framebuf.x: late\n")
+
+
+@pytest.mark.usefixtures("log_restored")
+def test_where_standard_error_is_the_journal_entries_go_to_its_socket(monkeypatch, manager):
+    about = os.fstat(2)
+    monkeypatch.setenv("JOURNAL_STREAM", f"{about.st_dev}:{about.st_ino}")
+    systemd.log_to_journal_or_stderr("warning", Path(manager.getsockname()))
+    logging.getLogger("framebuf.x").info("not told")
+    logging.getLogger("framebuf.x").warning("late", extra={"CAMERA": "gate"})
+    entry = manager.recv(9999)
+    assert b"MESSAGE=late\n" in entry
+    assert b"CAMERA=gate\n" in entry
+    logging.getLogger().handlers[0].close()
+
+
+@pytest.mark.usefixtures("log_restored")
+def test_the_level_can_be_changed_while_it_runs(capsys):
+    systemd.log_to_journal_or_stderr("info")
+    systemd.set_log_level("error")
+    logging.getLogger("framebuf.x").warning("not told")
+    assert capsys.readouterr().err == ""
