@@ -278,7 +278,14 @@ def end_process_on_unexpected() -> None:
 
 
 def stop_on_signals(daemon: Daemon) -> None:
-    """SIGTERM and SIGINT stop the daemon, SIGHUP reloads. Only the main thread."""
-    signal.signal(signal.SIGHUP, lambda *_: daemon.reload())
-    for number in (signal.SIGTERM, signal.SIGINT):
+    """SIGTERM and SIGINT stop the daemon, SIGHUP reloads it. Only the main thread.
+
+    On a terminal SIGHUP means that the terminal is gone, and stops it too.
+    """
+    stop = (signal.SIGTERM, signal.SIGINT)
+    if os.isatty(2):
+        stop = (*stop, signal.SIGHUP)
+    else:
+        signal.signal(signal.SIGHUP, lambda *_: daemon.reload())
+    for number in stop:
         signal.signal(number, lambda *_: daemon.stop())

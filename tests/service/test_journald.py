@@ -22,7 +22,8 @@ LOGGING = """
 import logging
 from framebuf.service.journald import JournalHandler
 
-logging.basicConfig(level="DEBUG", format="%(message)s", handlers=[JournalHandler()])
+logging.basicConfig(level="DEBUG", handlers=[JournalHandler()],
+                    format="%(message)s")
 log = logging.getLogger("framebuf.service.replies")
 extra = {"REQUEST_ID": "part-1", "CAMERA": "gate", "MODEL": "person"}
 log.info("request %s", "part-1", extra=extra | {"EVENT": "request_complete", "small": "no field"})
@@ -44,7 +45,8 @@ i=0
 until [ -S /run/systemd/journal/socket ]; do i=$((i + 1)); [ $i -lt 500 ]; sleep 0.01; done
 "$PYTHON" -c "$LOGGING"
 i=0
-until journalctl --directory=/run/log/journal -o json --all SYSLOG_IDENTIFIER=framebuf 2>/dev/null >"$OUT" &&
+what="--directory=/run/log/journal --all SYSLOG_IDENTIFIER=framebuf"
+until journalctl -o json $what 2>/dev/null >"$OUT" &&
     [ "$(wc -l <"$OUT")" -ge 5 ]; do i=$((i + 1)); [ $i -lt 100 ] || break; sleep 0.1; done
 [ $i -lt 100 ]
 """

@@ -70,18 +70,26 @@ def root(release: str) -> Path:
 
 def package(release: str, folder: Path) -> Path:
     """The package, built from this tree with libraries of an earlier run where there are any."""
+    env = _libraries(release) | {"OUT": str(folder), "LEVEL": "1"}
+    _run(["sh", str(REPO / "debian" / "package.sh")], env)
+    return next(folder.glob("framebuf_*.deb"))
+
+
+def install(release: str, folder: Path) -> None:
+    """`make install` into a folder."""
+    env = _libraries(release) | {"DESTDIR": str(folder)}
+    _run(["sh", str(REPO / "systemd" / "install.sh")], env)
+
+
+def _libraries(release: str) -> dict[str, str]:
+    """An environment in which the package's libraries are fetched once."""
     wanted = (REPO / "pyproject.toml").read_text().partition("dependencies = [")[2]
     name = hashlib.sha256(wanted.partition("]")[0].encode()).hexdigest()[:12]
     libraries = CACHE / "systemd" / f"libraries-{release}-{name}"
-    env = os.environ | {
-        "RELEASE": release, "OUT": str(folder), "PYTHON": sys.executable, "LEVEL": "1",
-    }  # fmt: skip
+    env = os.environ | {"RELEASE": release, "PYTHON": sys.executable}
     if libraries.exists():
-        env["DEPENDENCIES"] = str(libraries)
-    else:
-        env["KEEP"] = str(_made(libraries.parent) / libraries.name)
-    _run(["sh", str(REPO / "debian" / "package.sh")], env)
-    return next(folder.glob("framebuf_*.deb"))
+        return env | {"DEPENDENCIES": str(libraries)}
+    return env | {"KEEP": str(_made(libraries.parent) / libraries.name)}
 
 
 def boot(release: str, out: Path) -> None:
