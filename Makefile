@@ -12,10 +12,10 @@ VERSION := $(shell $(PYTHON) -c 'import platform; print(platform.python_version(
 READY := $(VENV)/.ready-$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench outages systemd-test container install uninstall deb clean
+.PHONY: help demo test lint bench outages systemd-test container-test install uninstall deb clean
 
 help: ## say what there is to make
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo 'PYTHON=python3.12 names an interpreter, VENV=DIR the environment (default .venv).'
 
@@ -44,7 +44,7 @@ systemd-test: $(READY) ## the package on real systemds, Debian 12 and trixie; as
 	@sh tests/debian-packages.sh tests/systemd/debian-packages.txt
 	@$(BIN)/pytest --timeout 600 tests/systemd $(ARGS)
 
-container: $(READY) ## the container image, built with buildah and tried; as root
+container-test: $(READY) ## the container image, built with buildah and tried; as root
 	@sh tests/debian-packages.sh tests/container/debian-packages.txt
 	@$(BIN)/pytest --timeout 900 tests/container $(ARGS)
 

@@ -57,7 +57,7 @@ class Gateway:
         client.publish(f"{self._camera}/trigger", json.dumps(trigger), qos=1)
 
     def answered(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
-        """The ack and the done; both may come twice, and those of other people's triggers come too."""
+        """What may come twice, and for other people's triggers too."""
         said = json.loads(message.payload)
         if message.topic.endswith("/ack"):
             if said["status"] == "rejected" and said["id"] is not None:

@@ -282,9 +282,9 @@ def stop_on_signals(daemon: Daemon) -> None:
 
     On a terminal SIGHUP means that the terminal is gone, and stops it too.
     """
-    stop = (signal.SIGTERM, signal.SIGINT)
+    stop = [signal.SIGTERM, signal.SIGINT]
     if os.isatty(2):
-        stop = (*stop, signal.SIGHUP)
+        stop.append(signal.SIGHUP)
     else:
         signal.signal(signal.SIGHUP, lambda *_: daemon.reload())
     for number in stop:

@@ -1,7 +1,7 @@
 """etc/container/Containerfile, built with buildah over a Debian 12 of the test's own, and run.
 
 Layers come from no registry: the base is the root file system of tests/systemd.
-`make container`, as root; without an engine there is no podman run here, but buildah's.
+`make container-test`, as root; without an engine there is no podman run here, but buildah's.
 """
 
 from __future__ import annotations

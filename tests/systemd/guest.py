@@ -161,6 +161,7 @@ def degraded() -> dict[str, object]:
     run("systemctl", "enable", "--now", "framebuf")
     seconds = time.monotonic() - begun
     until(lambda: "1 of 2 cameras online" in show("StatusText"))
+    until(lambda: "no broker at" in show("StatusText"))
     return {"seconds": round(seconds, 1), "active": active(), "status": show("StatusText")}
 
 
@@ -192,12 +193,13 @@ def sandboxed() -> dict[str, object]:
     unit = Path("/usr/lib/systemd/system/framebuf.service").read_text()
     unit = unit.replace(
         "ExecStart=/usr/bin/framebuf run -c /etc/framebuf/framebuf.toml",
-        "ExecStart=/usr/bin/python3 /out/probe.py\nStandardOutput=file:/out/probe.json",
+        "ExecStart=/usr/bin/python3 /srv/probe.py\nStandardOutput=file:/out/probe.json",
     )
     for line in ("Type=notify", "Restart=on-failure", "WatchdogSec=30"):
         assert line in unit, line
         unit = unit.replace(line, "Type=oneshot" if line.startswith("Type") else "")
     Path("/run/systemd/system/framebuf-probe.service").write_text(unit)
+    shutil.copy(OUT / "probe.py", "/srv/probe.py")
     for folder in ("/srv/open", "/usr/local/open", "/home/open"):
         Path(folder).mkdir(parents=True)
         Path(folder).chmod(0o777)
