@@ -26,6 +26,9 @@ if [ -z "$root" ] && [ -z "${RELEASE:-}" ]; then
     version=$(/usr/bin/python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 fi
 
+"$python" -m pip --version >/dev/null 2>&1 || {
+    echo "$python has no pip: apt install python3-pip, or make PYTHON=… install" >&2; exit 1
+}
 wheels=$(mktemp -d)
 trap 'rm -rf "$wheels"' EXIT
 "$python" -m pip wheel -q --disable-pip-version-check --no-deps -w "$wheels" "$here"

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Install the packages of debian-packages.txt, or of the list that is named, that are missing, as root and where there is apt-get.
-# Elsewhere name them and go on: tests that need them skip, and fail with CI=true.
+# Install the packages of debian-packages.txt, or of the list that is named, that are missing, as
+# root and where there is apt-get. Elsewhere name them and go on: tests that need them skip, and
+# fail with CI=true.
 set -u
 
 list=${1:-$(dirname "$0")/debian-packages.txt}
