@@ -40,7 +40,7 @@ outages: $(READY) ## a camera on RTSP broken OUTAGES=50 times at random, SEED=7;
 	@sh tests/debian-packages.sh
 	@OUTAGES=$(OUTAGES) SEED=$(SEED) $(BIN)/pytest -s tests/service/test_rtsp.py $(ARGS)
 
-systemd-test: $(READY) ## the package on real systemds, Debian 12 and trixie; as root, a minute
+systemd-test: $(READY) ## the package on real systemds, Debian 12 and trixie; as root, 90 s
 	@sh tests/debian-packages.sh tests/systemd/debian-packages.txt
 	@$(BIN)/pytest --timeout 600 tests/systemd $(ARGS)
 
