@@ -14,10 +14,11 @@ VERSION := $(shell $(PYTHON) -c 'import platform; print(platform.python_version(
 READY := $(VENV)/.ready-$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench outages chaos board whose convert-test clean
+.PHONY: help demo test lint bench outages chaos board whose convert-test systemd-test \
+	container-test install uninstall deb clean
 
 help: ## say what there is to make
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo 'PYTHON=python3.12 names an interpreter, VENV=DIR the environment (default .venv).'
 
@@ -55,6 +56,23 @@ board: $(READY) ## the vendor's wheel on emulated arm64, its library simulated; 
 
 whose: $(READY) ## 10,000 numbered frames: every answer belongs to its frame; a minute or two
 	@NUMBERED=10000 $(BIN)/pytest --timeout=600 tests/unit/test_whose.py $(ARGS)
+
+systemd-test: $(READY) ## the package on real systemds, Debian 12 and trixie; as root, 90 s
+	@sh tests/debian-packages.sh tests/systemd/debian-packages.txt
+	@$(BIN)/pytest --timeout 600 tests/systemd $(ARGS)
+
+container-test: $(READY) ## the container image, built with buildah and tried; as root
+	@sh tests/debian-packages.sh tests/container/debian-packages.txt
+	@$(BIN)/pytest --timeout 900 tests/container $(ARGS)
+
+install: ## as root: program, service and configuration, to where Debian has them; DESTDIR=DIR
+	@DESTDIR='$(DESTDIR)' PYTHON='$(PYTHON)' sh systemd/install.sh
+
+uninstall: ## as root: what install put there; PURGE=yes takes configuration, state and user too
+	@DESTDIR='$(DESTDIR)' PURGE='$(PURGE)' sh systemd/uninstall.sh
+
+deb: ## dist/framebuf_….deb; RELEASE=bookworm or trixie, ARCH=amd64 or arm64
+	@PYTHON='$(PYTHON)' RELEASE='$(RELEASE)' ARCH='$(ARCH)' sh debian/package.sh
 
 clean: ## remove what was made, the environment too
 	@rm -rf $(VENV) out dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis \

@@ -12,7 +12,15 @@ from typing import NoReturn
 
 import pytest
 
-OF_PACKAGE = {"mosquitto": "mosquitto", "systemd-analyze": "systemd"}
+OF_PACKAGE = {
+    "buildah": "buildah",
+    "journalctl": "systemd",
+    "mmdebstrap": "mmdebstrap",
+    "mosquitto": "mosquitto",
+    "mosquitto_passwd": "mosquitto",
+    "systemd-analyze": "systemd",
+    "systemd-nspawn": "systemd-container",
+}
 """The Debian package of each program that a test asks for."""
 
 SEARCHED = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"))

@@ -19,8 +19,12 @@ def run(
         Path, typer.Option("-c", "--config", help="The configuration file.")
     ] = DEFAULT_PATH,
     log_level: Annotated[
-        str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.", case_sensitive=False)
-    ] = "INFO",
+        str | None,
+        typer.Option(
+            help="DEBUG, INFO, WARNING or ERROR; default: log_level of the configuration.",
+            case_sensitive=False,
+        ),
+    ] = None,
 ) -> None:
     """Run the daemon until SIGTERM.
 
@@ -32,11 +36,14 @@ def run(
     from framebuf import config as configuration  # noqa: PLC0415 - --help stays quick
     from framebuf.service import crash, daemon, systemd  # noqa: PLC0415
 
-    level = log_level.upper()
+    level = (log_level or "INFO").upper()
     if level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
         raise typer.BadParameter(f"{log_level} is no level", param_hint="--log-level")
     systemd.log_to_journal_or_stderr(level)
     crash.end_process_when_told()
-    node = daemon.Daemon(configuration.load(config), own_watchdog=True)
+    loaded = configuration.load(config)
+    if log_level is None:
+        systemd.set_log_level(loaded.config.node.log_level)
+    node = daemon.Daemon(loaded, own_watchdog=True, fixed_level=log_level is not None)
     daemon.stop_on_signals(node)
     node.run()

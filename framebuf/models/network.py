@@ -16,6 +16,7 @@ from framebuf.models.platforms import cores_of, is_simulated
 from framebuf.models.prepare import open_preparer
 from framebuf.models.runtimes import open_runtime, platform_of
 from framebuf.models.tasks import open_task
+from framebuf.models.tasks.detect import Detect
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from framebuf.config import Model
     from framebuf.models.family import Family
     from framebuf.models.runtimes import Runtime
+    from framebuf.models.tasks import Task
     from framebuf.models.tensor import TensorSpec
 
 _log = logging.getLogger(__name__)
@@ -45,6 +47,15 @@ class Network:
     contexts: tuple[Context, ...]
     cores: int
     """How many its contexts are spread over: of the NPU; on a CPU one for each session."""
+
+    tasks: tuple[Task, ...] = ()
+    """Of the contexts, one each."""
+
+    def retune(self, threshold: float, iou: float) -> None:
+        """Detectors find what reaches these from the next batch on; other tasks have neither."""
+        for task in self.tasks:
+            if isinstance(task, Detect):
+                task.retune(threshold, iou)
 
     @property
     def largest(self) -> tuple[int, ...]:
@@ -94,6 +105,7 @@ def open_network(model: Model, *, cores: int | None = None) -> Network:
         tuple(sorted({size for context in opening.contexts for size in context.sizes})),
         tuple(opening.contexts),
         spread,
+        tuple(opening.tasks),
     )
 
 
@@ -106,6 +118,7 @@ class _Opening:
     ) -> None:  # fmt: skip
         self.contexts: list[Context] = []
         self._members: list[Member] = []
+        self.tasks: list[Task] = []
         self._model = model
         self._labels = labels
         self._family = family
@@ -138,6 +151,7 @@ class _Opening:
                 "model %s: runtimes = %d, but %s", self._model.name, runtimes,
                 f"{self._platform} has {cores} of cores: more contexts only take memory"
                 if singles else "only batch 1 has more than one: a larger batch takes all cores",
+                extra={"MODEL": self._model.name},
             )  # fmt: skip
 
     def check_parity(self) -> None:
@@ -166,6 +180,7 @@ class _Opening:
     def _add(self, name: str, runtime: Runtime, sizes: tuple[int, ...], core: int | None) -> None:
         model = self._model
         task = open_task(model, runtime.outputs, self._labels, picture=runtime.input)
+        self.tasks.append(task)
         preparer = open_preparer(model, runtime.input)
         self.contexts.append(
             Context(

@@ -172,7 +172,7 @@ class Broker:
             self._tell(f"taken over by another client: {twin}")
         elif end.kind in ("lost", "garbled"):
             self.trouble = f"lost the broker {where}: {end.why}"
-            _log.warning("%s; reconnecting", self.trouble)
+            _log.warning("%s; reconnecting", self.trouble, extra={"EVENT": "broker_trouble"})
             if lasted_s < STEADY_S and self._backoff.failures >= OFTEN:
                 # not every broker says so when another client takes the id
                 self._tell(f"lost the broker {where} again and again: {twin}")
@@ -189,7 +189,7 @@ class Broker:
         self.trouble = trouble
         if trouble not in self._told:
             self._told.add(trouble)
-            _log.warning("%s; trying on", trouble)
+            _log.warning("%s; trying on", trouble, extra={"EVENT": "broker_trouble"})
 
     # callbacks of the connection, on the thread ---------------------------------------------
 
@@ -200,7 +200,10 @@ class Broker:
         said = ", session resumed" if welcome.resumed else ""
         if self._version.level != 5:
             said += f" with MQTT 3.1.1, which has no {WITHOUT_5}"
-        _log.info("connected to the broker %s:%d%s", self._mqtt.host, self._mqtt.port, said)
+        _log.info(
+            "connected to the broker %s:%d%s", self._mqtt.host, self._mqtt.port, said,
+            extra={"EVENT": "broker_connected"},
+        )  # fmt: skip
         self._publisher.connect(connection, welcome)
 
     def _unsubscribed(self, topic: str, reason: str) -> None:

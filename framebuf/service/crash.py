@@ -35,7 +35,7 @@ def end_process_when_told() -> None:
 def end_process(why: str, error: BaseException | None = None) -> NoReturn:
     """Log why, and end the process with 1, whatever its other threads do. Any thread."""
     faulthandler.dump_traceback_later(WORD_S, exit=True, file=STDERR)
-    _log.critical("%s; ending the process", why, exc_info=error)
+    _log.critical("%s; ending the process", why, exc_info=error, extra={"EVENT": "node_died"})
     logging.shutdown()
     os._exit(1)
 

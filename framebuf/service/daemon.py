@@ -33,6 +33,7 @@ from framebuf.service.last_image import LastImages
 from framebuf.service.marks import Marks
 from framebuf.service.message import Session
 from framebuf.service.outbox import Outgoing
+from framebuf.service.reload import Reload
 from framebuf.service.requests import Requests
 from framebuf.service.restored import Restored
 from framebuf.service.state import State
@@ -41,7 +42,7 @@ from framebuf.service.systemd import Notifier
 from framebuf.service.watchdog import Watchdog
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from framebuf.config import Loaded
     from framebuf.models.lane import Lane
@@ -71,8 +72,13 @@ class Daemon:
     stay at the end, for the next start to find.
     """
 
-    def __init__(self, loaded: Loaded, *, own_watchdog: bool = False) -> None:
-        """`own_watchdog`: end the process when it hangs, where no service manager does."""
+    def __init__(
+        self, loaded: Loaded, *, own_watchdog: bool = False, fixed_level: bool = False
+    ) -> None:
+        """`own_watchdog`: end the process when it hangs, where no service manager does.
+
+        `fixed_level`: a reload leaves the log level, which the command line says.
+        """
         self._loaded = loaded
         self._config = loaded.config
         self._topics = Topics(self._config.mqtt.base, self._config.node.name)
@@ -80,12 +86,17 @@ class Daemon:
         self._fatal: FramebufError | None = None
         self._notifier = Notifier()
         self._watchdog = Watchdog(self._notifier, own=own_watchdog)
+        self._reload = Reload(loaded, self._notifier, fixed_level=fixed_level)
         self._boot_id = boot_id()
         self.counters = Counters()
 
     def stop(self) -> None:
         """Ask the daemon to stop. Any thread, and signal handlers."""
         self._stopping.set()
+
+    def reload(self) -> None:
+        """Ask the daemon to read its file again. Any thread, and signal handlers."""
+        self._reload.ask()
 
     def run(self) -> None:
         """Start, serve, stop.
@@ -185,12 +196,15 @@ class Daemon:
         _log.info(
             "node %s ready: cameras %s, models %s", node.name, ", ".join(buffers),
             ", ".join(f"{n.name} {list(n.sizes)} on {shown(n.platform)}" for n in networks),
+            extra={"EVENT": "node_ready"},
         )  # fmt: skip
         self._notifier.tell(READY="1", STATUS=state.text(broker))
         self._watch(encoder, broker, requests[0], tuple(lanes.values()))
-        self._tick(broker, requests[0], state, HungCameras(cameras, directory))
+        reload = partial(self._reload.serve, feeds, networks)
+        self._tick(broker, requests[0], state, HungCameras(cameras, directory), reload)
         self._watchdog.close()
         marks.disarm()
+        _log.info("node %s stops", node.name, extra={"EVENT": "node_stopping"})
         self._notifier.tell(STOPPING="1")
 
     def _watch(
@@ -206,12 +220,14 @@ class Daemon:
         self._watchdog.feed()  # from here on a hang of this thread too is noticed
 
     def _tick(
-        self, broker: Broker, requests: Requests, state: State, hung_cameras: HungCameras
-    ) -> None:
-        """Until `stop`: availability, pictures, stats, hung threads, the service manager."""
+        self, broker: Broker, requests: Requests, state: State, hung_cameras: HungCameras,
+        reload: Callable[[], None],
+    ) -> None:  # fmt: skip
+        """Until `stop`: reloads, availability, pictures, stats, hung threads, the manager."""
         stats_s = float(os.environ.get("FRAMEBUF_STATS_S", STATS_S))  # for tests
         stats_due = time.monotonic() + stats_s
         while not self._stopping.wait(min(TICK_S, self._watchdog.interval_s)):
+            reload()
             for message in state.changes():
                 broker.publish(message)
             if broker.connected.is_set():  # else the greeting tells, and only the newest
@@ -304,6 +320,14 @@ def boot_id() -> str:
 
 
 def stop_on_signals(daemon: Daemon) -> None:
-    """SIGTERM and SIGINT stop the daemon. Only the main thread."""
-    for number in (signal.SIGTERM, signal.SIGINT):
+    """SIGTERM and SIGINT stop the daemon, SIGHUP reloads it. Only the main thread.
+
+    On a terminal SIGHUP means that the terminal is gone, and stops it too.
+    """
+    stop = [signal.SIGTERM, signal.SIGINT]
+    if os.isatty(2):
+        stop.append(signal.SIGHUP)
+    else:
+        signal.signal(signal.SIGHUP, lambda *_: daemon.reload())
+    for number in stop:
         signal.signal(number, lambda *_: daemon.stop())

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+LEVELS = {"partial": logging.WARNING, "failed": logging.ERROR}
+"""Of the line that a request ends with, where not all went well."""
 LENGTH_BYTES = 6
 """By so much the two lengths in a packet's head grow with a payload."""
 
@@ -107,7 +109,8 @@ class Replies:
         self._publish(topic, payload, first, smaller, confirmed)
         for response in others:
             self._respond(payload, response, smaller)
-        _log.info(
+        _log.log(
+            LEVELS.get(done.event_type, logging.INFO),
             "request %s of camera %s: %s, %d of %d frames in %.0f ms",
             done.id,
             done.camera,
@@ -115,7 +118,11 @@ class Replies:
             done.published,
             done.requested,
             done.ms.total,
-            extra={"REQUEST_ID": done.id, "CAMERA": done.camera, "EVENT": done.event_type},
+            extra={
+                "REQUEST_ID": done.id,
+                "CAMERA": done.camera,
+                "EVENT": f"request_{done.event_type}",
+            },
         )
 
     def _reject(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING, Literal
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from framebuf.service.broker import Broker
     from framebuf.service.health import Counters
     from framebuf.service.last_image import LastImages
+
+_log = logging.getLogger(__name__)
 
 
 MAX_WHY = 150
@@ -81,7 +84,13 @@ class State:
             online = buffer.online(now)
             if online != self._online[name]:
                 self._online[name] = online
-                self._counters.add("camera_online" if online else "camera_offline")
+                event = "camera_online" if online else "camera_offline"
+                self._counters.add(event)
+                _log.log(
+                    logging.INFO if online else logging.WARNING,
+                    "camera %s is %s", name, "online" if online else "offline",
+                    extra={"CAMERA": name, "EVENT": event},
+                )  # fmt: skip
                 out.append(self._availability(name))
         facts = [
             (buffer.size, buffer.rate, buffer.extent, _stamps(self._cameras[name]))

@@ -6,13 +6,17 @@ import logging
 import os
 import socket
 import sys
+from pathlib import Path
+
+from framebuf.service.events import MESSAGE_IDS
+from framebuf.service.journald import IDENTIFIER, SOCKET, JournalHandler
 
 
 class Notifier:
     """Tells the service manager how the daemon is (sd_notify(3)): datagrams to NOTIFY_SOCKET.
 
-    Ten lines of our own, for systemd-python is an extra that needs a compiler, and a
-    `Type=notify` service that cannot say READY is killed.
+    Ten lines of our own, for systemd-python is an extra that needs a compiler, and a `Type=notify`
+    service that cannot say READY is killed.
     """
 
     def __init__(self, address: str | None = None) -> None:
@@ -39,22 +43,45 @@ class Notifier:
         return f"<Notifier {self._address or 'off'}>"
 
 
-def log_to_journal_or_stderr(level: str = "INFO") -> None:
+def log_to_journal_or_stderr(level: str = "INFO", address: Path = SOCKET) -> None:
     """Send the log where it is read: fields to the journal, else readable lines to stderr.
 
-    JournalHandler swallows everything where no journald listens, so it is used only under a
-    service manager's journal (JOURNAL_STREAM), and where systemd-python is installed.
+    To the journal only where standard error is the journal's already: JOURNAL_STREAM alone says
+    little, for what a service starts inherits it, whatever its own standard error is.
     """
     handler: logging.Handler = logging.StreamHandler(sys.stderr)
     plain = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
-    if os.environ.get("JOURNAL_STREAM"):
-        plain = "%(levelname)s %(name)s: %(message)s"  # the journal has the time
-        try:
-            from systemd.journal import JournalHandler  # noqa: PLC0415 - an extra
-        except ImportError:
-            pass
-        else:
-            handler = JournalHandler(SYSLOG_IDENTIFIER="framebuf")
-            plain = "%(message)s"
+    if _stderr_is_journal():
+        handler = _journal(address)
+        plain = "%(message)s"
     handler.setFormatter(logging.Formatter(plain))
-    logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+def _journal(address: Path) -> logging.Handler:
+    """systemd-python's handler where that is installed, else our own: fields come either way."""
+    try:
+        from systemd import journal  # noqa: PLC0415 - an extra: it needs a compiler
+    except ImportError:
+        return JournalHandler(address)
+    handler: logging.Handler = journal.JournalHandler(SYSLOG_IDENTIFIER=IDENTIFIER)
+    handler.addFilter(_with_message_id)
+    return handler
+
+
+def _with_message_id(record: logging.LogRecord) -> bool:
+    number = MESSAGE_IDS.get(str(getattr(record, "EVENT", None)))
+    if number is not None:
+        record.MESSAGE_ID = number
+    return True
+
+
+def set_log_level(level: str) -> None:
+    """From now on log this and what is worse."""
+    logging.getLogger().setLevel(level.upper())
+
+
+def _stderr_is_journal() -> bool:
+    """Whether standard error is the stream that the service manager named (systemd.exec(5))."""
+    about = os.fstat(2)
+    return os.environ.get("JOURNAL_STREAM") == f"{about.st_dev}:{about.st_ino}"

@@ -6,10 +6,14 @@ import os
 import socket
 import sys
 import time
+import types
+from pathlib import Path
 
 import pytest
 
 from framebuf.service import systemd
+from framebuf.service.events import MESSAGE_IDS
+from framebuf.service.journald import JournalHandler
 from framebuf.service.systemd import Notifier
 
 ENVIRONMENT = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM")
@@ -108,11 +112,63 @@ def test_without_a_journal_the_log_is_readable_lines_with_their_time(capsys):
 
 
 @pytest.mark.usefixtures("log_restored")
-def test_under_a_journal_without_systemd_python_lines_go_to_stderr_without_time(
-    monkeypatch, capsys
-):
-    monkeypatch.setenv("JOURNAL_STREAM", "9:1")
-    monkeypatch.setitem(sys.modules, "systemd.journal", None)
+def test_a_journal_that_standard_error_is_not_gets_nothing(monkeypatch, capsys):
+    monkeypatch.setenv("JOURNAL_STREAM", "9:1")  # as a shell in a service's terminal inherits it
     systemd.log_to_journal_or_stderr()
     logging.getLogger("framebuf.x").warning("late")
-    assert capsys.readouterr().err == "WARNING framebuf.x: late\n"
+    assert capsys.readouterr().err.endswith("WARNING framebuf.x: late\n")
+
+
+@pytest.mark.usefixtures("log_restored")
+def test_where_standard_error_is_the_journal_entries_go_to_its_socket(monkeypatch, manager):
+    about = os.fstat(2)
+    monkeypatch.setenv("JOURNAL_STREAM", f"{about.st_dev}:{about.st_ino}")
+    systemd.log_to_journal_or_stderr("warning", Path(manager.getsockname()))
+    logging.getLogger("framebuf.x").info("not told")
+    logging.getLogger("framebuf.x").warning("late", extra={"CAMERA": "gate"})
+    entry = manager.recv(9999)
+    assert b"MESSAGE=late\n" in entry
+    assert b"CAMERA=gate\n" in entry
+    logging.getLogger().handlers[0].close()
+
+
+@pytest.mark.usefixtures("log_restored")
+def test_the_level_can_be_changed_while_it_runs(capsys):
+    systemd.log_to_journal_or_stderr("info")
+    systemd.set_log_level("error")
+    logging.getLogger("framebuf.x").warning("not told")
+    assert capsys.readouterr().err == ""
+
+
+def test_systemd_pythons_handler_is_used_where_it_is_installed(monkeypatch):
+    """With the number of the event, which the journal's own catalogue goes by."""
+    sent = []
+
+    class JournalHandler(logging.Handler):
+        def __init__(self, **fields):
+            super().__init__()
+            self.fields = fields
+
+        def emit(self, record):
+            sent.append((self.fields, record.getMessage(), vars(record).get("MESSAGE_ID")))
+
+    module = types.ModuleType("systemd")
+    module.journal = types.SimpleNamespace(JournalHandler=JournalHandler)
+    monkeypatch.setitem(sys.modules, "systemd", module)
+    handler = systemd._journal(Path("/nowhere"))
+    logger = logging.Logger("x")
+    logger.addHandler(handler)
+    logger.warning("bad", extra={"EVENT": "camera_offline"})
+    logger.warning("plain")
+    identifier = {"SYSLOG_IDENTIFIER": "framebuf"}
+    assert sent == [
+        (identifier, "bad", MESSAGE_IDS["camera_offline"]),
+        (identifier, "plain", None),
+    ]
+
+
+def test_without_systemd_python_the_fields_go_by_our_own_handler(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "systemd", None)
+    handler = systemd._journal(tmp_path / "socket")
+    assert isinstance(handler, JournalHandler)
+    handler.close()

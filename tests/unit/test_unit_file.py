@@ -65,6 +65,43 @@ def test_nothing_removes_the_buffers_when_it_stops(key):
     assert settings(key) == []
 
 
-@pytest.mark.parametrize("key", ["PrivateDevices", "DevicePolicy", "DeviceAllow", "ProtectClock"])
-def test_nothing_hides_the_cameras(key):
-    assert settings(key) == []
+def test_it_may_open_cameras_and_the_npu_and_no_other_device():
+    assert settings("DevicePolicy") == ["closed"]
+    assert settings("DeviceAllow") == [
+        "char-video4linux rw", "char-drm rw", "char-dma_heap rw", "/dev/rknpu rw", "/dev/rga rw",
+    ]  # fmt: skip
+    assert settings("PrivateDevices") == [], "it would hide them all"
+
+
+def test_it_is_exposed_no_more_than_it_must_be(tool):
+    command = [tool("systemd-analyze"), "security", "--offline=true", "--threshold=15", str(UNIT)]
+    done = subprocess.run([*command, "--no-pager"], check=False, stdout=subprocess.PIPE, text=True)
+    assert done.returncode == 0, done.stdout[-200:]  # the threshold is ten times the exposure
+
+
+def test_a_unit_without_its_sandbox_would_be_told_from_it(tool, tmp_path):
+    loose = re.sub(r"^(SystemCallFilter|CapabilityBoundingSet)=.*$", "", TEXT, flags=re.M)
+    unit = tmp_path / UNIT.name
+    unit.write_text(loose, encoding="utf-8")
+    command = [tool("systemd-analyze"), "security", "--offline=true", "--threshold=15", str(unit)]
+    done = subprocess.run([*command, "--no-pager"], check=False, stdout=subprocess.DEVNULL)
+    assert done.returncode != 0
+
+
+def test_a_reload_sends_the_signal_that_the_daemon_reloads_at():
+    assert settings("ExecReload") == ["/bin/kill -HUP $MAINPID"]
+
+
+def test_the_user_and_its_groups_are_those_of_sysusers():
+    sysusers = (UNIT.parent / "framebuf.sysusers").read_text("utf-8").splitlines()
+    lines = [line.split() for line in sysusers if not line.startswith("#")]
+    assert settings("User") == [line[1] for line in lines if line[0] == "u"]
+    assert {line[2] for line in lines if line[0] == "m"} == {"video", "render"}
+    assert settings("SupplementaryGroups") == [], "they are the user's own"
+
+
+def test_each_credential_is_of_the_store_and_may_be_missing():
+    credentials = settings("LoadCredential")
+    assert credentials[0] == "mqtt-password:framebuf.mqtt-password"
+    for credential in credentials:  # an absolute path must be there, and the unit fails without
+        assert "/" not in credential

@@ -33,6 +33,11 @@ class Detect:
         self._threshold = threshold
         self._iou = iou
 
+    def retune(self, threshold: float, iou: float) -> None:
+        """From the next batch on. Any thread: what is read now keeps what it began with."""
+        self._threshold = threshold
+        self._iou = iou
+
     def read(self, outputs: Outputs, placements: Sequence[Placement]) -> list[Findings]:
         """As `Task.read`: `detections`, best score first, in pixels of the frame."""
         found = decode(self._heads, outputs, len(placements), self._threshold)
