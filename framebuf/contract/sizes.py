@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from framebuf.contract.messages import Done, LeftOut, Result, encode
 from framebuf.results import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from framebuf.results import Detection
 
 _LARGE: tuple[LeftOut, ...] = ("embedding", "outputs")
 _RESULT = msgspec.json.Decoder(Result)
@@ -18,12 +25,21 @@ def fit_result(result: Result, room: int) -> Result:
         return result
     left_out = tuple(name for name in _LARGE if getattr(result, name) is not None)
     bare = msgspec.structs.replace(result, embedding=None, outputs=None)
+    if any(one.embedding is not None for one in result.detections or ()):
+        left_out = ("embedding",)
+        bare = msgspec.structs.replace(bare, detections=_bare(result.detections or ()))
     if left_out:
         less = msgspec.structs.replace(bare, left_out=left_out)
         if len(encode(less)) <= room:
             return less
     error = Failure("too_large", f"the broker takes {room} bytes of it")
-    return msgspec.structs.replace(bare, detections=None, classes=None, error=error)
+    return msgspec.structs.replace(
+        bare, detections=None, classes=None, crops_left_out=0, error=error
+    )
+
+
+def _bare(detections: Iterable[Detection]) -> tuple[Detection, ...]:
+    return tuple(msgspec.structs.replace(one, embedding=None) for one in detections)
 
 
 def smaller_result(payload: bytes, room: int) -> bytes:

@@ -33,9 +33,7 @@ COMPUTED = ("node.name", "node.ring_dir")
 
 REFUSED = {
     "camera.store": '"encoded"',
-    "camera.models": '["person", "person"]',
     "model.decoder": '"yolov8"',
-    "model.only": '["person"]',
 }
 """What the loader knows and this version has not."""
 

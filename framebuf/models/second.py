@@ -1,0 +1,62 @@
+"""The second model of a camera: which of the objects found it sees."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from framebuf.errors import ModelError
+from framebuf.models.tasks.labels import read
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from framebuf.config import Model
+    from framebuf.models.lane import Lane
+    from framebuf.results import Detection
+
+
+@dataclass(frozen=True, slots=True)
+class Second:
+    """The model that sees what the first has found."""
+
+    lane: Lane
+    model: str
+    only: frozenset[str] | None
+    """Of these labels; None: of all."""
+    max_crops: int
+    """At most so many of a frame, best score first."""
+
+    @classmethod
+    def of(cls, model: Model, lane: Lane) -> Second:
+        """As configured."""
+        only = None if model.only is None else frozenset(model.only)
+        return cls(lane, model.name, only, model.max_crops)
+
+    def pick(self, found: Sequence[Detection]) -> tuple[tuple[int, ...], int]:
+        """Which of them it sees, by their places, and how many were left out."""
+        wanted = [at for at, one in enumerate(found) if self.only is None or one.label in self.only]
+        return tuple(wanted[: self.max_crops]), max(0, len(wanted) - self.max_crops)
+
+
+def check_row(first: Model, second: Model) -> None:
+    """Whether the first model can find what the second is to see. Reads the first's label file.
+
+    Raises:
+        ModelError: it has no such label, or its label file cannot be read.
+    """
+    labels = None if first.labels is None else read(first.labels)
+    for label in second.only or ():
+        if labels is None and not (label.isascii() and label.isdigit()):
+            raise ModelError(
+                f"model {second.name}: only names {label}, but model {first.name} has no labels: "
+                'give it a label file, or name classes by their numbers, only = ["0"]'
+            )
+        if labels is not None and label not in labels:
+            near = difflib.get_close_matches(label, labels, n=1, cutoff=0.5)
+            remedy = f"did you mean {near[0]}?" if near else f"its labels are in {first.labels}"
+            raise ModelError(
+                f"model {second.name}: only names {label}, which model {first.name} does not know; "
+                f"{remedy}"
+            )
