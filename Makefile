@@ -12,10 +12,10 @@ VERSION := $(shell $(PYTHON) -c 'import platform; print(platform.python_version(
 READY := $(VENV)/.ready-$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench outages clean
+.PHONY: help demo test lint bench outages convert-test clean
 
 help: ## say what there is to make
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo 'PYTHON=python3.12 names an interpreter, VENV=DIR the environment (default .venv).'
 
@@ -39,6 +39,9 @@ bench: $(READY) ## every script of tests/bench, with a summary; ARGS="ring" pick
 outages: $(READY) ## a camera on RTSP broken OUTAGES=50 times at random, SEED=7; some seven minutes
 	@sh tests/debian-packages.sh
 	@OUTAGES=$(OUTAGES) SEED=$(SEED) $(BIN)/pytest -s tests/service/test_rtsp.py $(ARGS)
+
+convert-test: $(READY) ## framebuf convert with the real rknn-toolkit2: installs 1.5 GB or more, once
+	@$(BIN)/pytest -s --durations=0 tests/convert $(ARGS)
 
 clean: ## remove what was made, the environment too
 	@rm -rf $(VENV) out dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis \

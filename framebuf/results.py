@@ -129,6 +129,8 @@ class FrameResult(msgspec.Struct, frozen=True):
     ms: Timings = Timings()
     run: int = -1
     """Which inference of its lane answered it; frames of one batch share it. Not sent."""
+    simulated: bool = False
+    """A simulated NPU ran it."""
     crops_left_out: int = 0
     """Objects found that the second model was not shown, for there were too many."""
     further: tuple[Inference, ...] = ()

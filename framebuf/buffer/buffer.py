@@ -67,6 +67,7 @@ class Buffer:
         self._rings = Rings(directory, memory)
         self._succession = Succession(name, directory, self._rings, Quota(span, memory), boot_id)
         self._next_seq = 0
+        self._gone = range(0)  # seqs that went with their rings
         self._arriving: Stamp | None = None
         self._interrupted = True
         self._after_gap = False
@@ -100,6 +101,15 @@ class Buffer:
             self.name, self.held(), (now_ns - newest.mono_ns) / SECOND_NS,
             extra={"CAMERA": self.name},
         )  # fmt: skip
+
+    def go_on_from(self, seq: int) -> None:
+        """Number frames from `seq` on, if not from a higher one. After `recover`.
+
+        For what others know of frames that went with their rings: those are told as lost.
+        """
+        with self._lock:
+            self._gone = range(self._next_seq, seq)
+            self._next_seq = max(self._next_seq, seq)
 
     def opened(self, rate: float | None, lateness_ns: int = 0, largest: int = 0) -> None:
         """The source is open and keeps `rate` frames a second, if it knows.
@@ -185,6 +195,8 @@ class Buffer:
 
     def why_gone(self, stamp: Stamp) -> Reason:
         """Why the pixels of a frame that cannot be leased are not there."""
+        if stamp.seq in self._gone and not stamp.dropped:
+            return "frames_lost"
         return self._rings.why_gone(stamp)
 
     def between(self, from_ns: int, to_ns: int) -> Sequence[Stamp]:

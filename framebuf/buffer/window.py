@@ -6,11 +6,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from framebuf.buffer.buffer import Buffer
     from framebuf.buffer.history import Stamp
     from framebuf.units import Span
+
+
+_COUNTS = {
+    name.strip("_"): name
+    for name in (
+        "asked", "thinned", "already_claimed", "last_seq", "first_ns", "last_ns",
+        "_before", "_after", "_eligible", "_expected",
+    )
+}  # fmt: skip
+"""What a window remembers: the name it is written down by, and its attribute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +66,48 @@ class Asked:
 class Claims:
     """The frames of one camera that drains have claimed. Only the requests' thread."""
 
-    def __init__(self) -> None:
-        self._seqs: set[int] = set()
+    def __init__(self, ranges: Iterable[tuple[int, int]] = ()) -> None:
+        """`ranges` are those claimed before, first to last."""
+        self._seqs = {seq for first, last in ranges for seq in range(first, last + 1)}
+        self._fresh: list[int] = []
+        self._prune_at = 1024
 
     def claim(self, seq: int) -> bool:
         """Claim a frame; False: it was claimed before."""
         if seq in self._seqs:
             return False
         self._seqs.add(seq)
+        self._fresh.append(seq)
         return True
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether frames were claimed since the last `saved`."""
+        return bool(self._fresh)
+
+    def fresh(self) -> list[tuple[int, int]]:
+        """Frames claimed since the last `saved`, first to last."""
+        ranges: list[tuple[int, int]] = []
+        for seq in self._fresh:
+            if ranges and seq == ranges[-1][1] + 1:
+                ranges[-1] = (ranges[-1][0], seq)
+            else:
+                ranges.append((seq, seq))
+        return ranges
+
+    def saved(self) -> None:
+        """The fresh ones are in the journal."""
+        self._fresh.clear()
+
+    def newest(self) -> int:
+        """−1 where there are none."""
+        return max(self._seqs, default=-1)
 
     def forget_before(self, seq: int) -> None:
         """Frames older than `seq` are gone from every history."""
-        if len(self._seqs) > 1024 and min(self._seqs) < seq:
+        if len(self._seqs) > self._prune_at:
             self._seqs = {claimed for claimed in self._seqs if claimed >= seq}
+            self._prune_at = max(1024, 2 * len(self._seqs))
 
     def __len__(self) -> int:
         return len(self._seqs)
@@ -97,6 +135,40 @@ class Window:
         self._after = 0
         self._eligible = 0  # frames that stride and claims left, before thinning
         self._expected = 0  # how many of those there will be in all
+
+    def counts(self) -> dict[str, int | None]:
+        """All that has become of it, for `resume`."""
+        return {name: getattr(self, attribute) for name, attribute in _COUNTS.items()}
+
+    def resume(self, counts: Mapping[str, int | None]) -> None:
+        """Go on where another window with the same spec has stopped.
+
+        Raises:
+            KeyError: they are not such counts.
+        """
+        for name, attribute in _COUNTS.items():
+            setattr(self, attribute, counts[name])
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether the same history gives the same frames again."""
+        return self._claims is None and self._expected <= self.spec.max_frames
+
+    def foresee(self, history: int, period_ns: int | None) -> None:
+        """Reckon before its start how many frames there will be, in case it never starts."""
+        spec, frames = self.spec, 0
+        for span in (spec.before, spec.after):
+            if span is None:
+                frames += history
+            elif span.frames is not None:
+                frames += span.frames
+            elif period_ns:
+                frames += span.ns // period_ns
+        self._expected = max(1, frames // spec.stride)
+
+    def outstanding(self) -> int:
+        """How many frames it has not asked for, as was reckoned."""
+        return self._within_maximum(self._expected - self._eligible)
 
     def start(self, buffer: Buffer, newest_seq: int, now_ns: int) -> list[Asked]:
         """Take what exists up to frame `newest_seq`. Times that are past may be settled later.
@@ -140,6 +212,13 @@ class Window:
             return False
         newest = buffer.newest()  # read after what is settled: one of its frames may be new
         return newest is None or newest.seq <= self.last_seq
+
+    def ends_ns(self, buffer: Buffer, now_ns: int) -> int:
+        """When it will have ended; monotonic, by the camera's rate where its end is counted."""
+        if not self.spec.after.frames:
+            return self.spec.moment_ns + self.spec.after.ns
+        left = self.spec.after.frames - self._after
+        return max(now_ns, self.spec.moment_ns) + left * (buffer.period_ns() or 0)
 
     def not_captured(self) -> int:
         """Frames of a counted side that there were not."""

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from framebuf import __version__
-from framebuf.cli import batch, bench, check, demo, inspect, run, trigger
+from framebuf.cli import batch, bench, check, convert, demo, inspect, run, trigger
 from framebuf.errors import ConfigError, FramebufError
 
 EX_CONFIG = 78
@@ -40,7 +40,7 @@ def _main(
     """
 
 
-for command in (run, demo, check, trigger, batch, bench, inspect):
+for command in (run, demo, check, trigger, batch, bench, inspect, convert):
     command.add_to(app)
 
 

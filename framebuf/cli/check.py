@@ -94,10 +94,11 @@ def _show_model(model: dict[str, Any]) -> None:
         f"model {model['name']}: {model['task']} on {model['platform']}, {model['input']}, "
         f"batch sizes {sizes}, runtimes {model['runtimes']}"
     )
+    simulated = ", simulated" if model["simulated"] else ""
     for cost in model["batches"]:
         typer.echo(
             f"  batch {cost['batch']}: {cost['ms_per_batch']:.1f} ms, "
-            f"{cost['ms_per_image']:.1f} ms a frame"
+            f"{cost['ms_per_image']:.1f} ms a frame{simulated}"
         )
 
 

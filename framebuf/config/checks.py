@@ -108,9 +108,7 @@ def _check_trigger(loaded: Loaded, key: str, camera: Camera) -> None:
 
 def _check_model(loaded: Loaded, key: str, model: Model) -> None:
     if model.task == "detect" and model.decoder is None:
-        raise loaded.error(f"{key}.decoder", "is missing", 'add decoder = "nanodet"')
-    if model.decoder in ("yolov5", "yolov8"):
-        raise _later(loaded, f"{key}.decoder", f"decoder {model.decoder}")
+        raise loaded.error(f"{key}.decoder", "is missing", 'add decoder = "nanodet", "yolov5" …')
     if (model.mean is None) != (model.std is None):
         raise loaded.error(key, "mean and std go together", "give both or neither")
     for name, values in (("mean", model.mean), ("std", model.std)):

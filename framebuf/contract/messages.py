@@ -68,6 +68,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     camera: str
     frame: FramePlace
     model: str
+    simulated: bool = False
+    """A simulated NPU ran it: its times are none of a board's."""
     batch: BatchPlace | None = None
     ms: Timings
     image: Image | None = None
@@ -99,6 +101,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             camera=camera,
             frame=frame,
             model=result.model,
+            simulated=result.simulated,
             batch=result.batch,
             ms=result.ms,
             image=image,
@@ -182,6 +185,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     inputs: tuple[int, ...]
     """Shape of the input with the largest batch size."""
     runtimes: int
+    simulated: bool = False
 
 
 class Info(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from queue import Empty, Full, Queue, SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -67,6 +67,8 @@ class _Ran:
     placements: tuple[Placement, ...]
     outputs: Outputs | Failure
     infer_ns: int
+    answered: threading.Event = field(default_factory=threading.Event)
+    """Set once its frames are answered."""
 
 
 class Measured(NamedTuple):
@@ -88,13 +90,14 @@ class Context:
 
     def __init__(
         self, name: str, model: str, runtime: Runtime, sizes: Sequence[int],
-        preparer: Preparer, task: Task, core: int | None = 0,
+        preparer: Preparer, task: Task, core: int | None = 0, *, simulated: bool = False,
     ) -> None:  # fmt: skip
         """`core` is the one of its lane's that it runs on; None: all of them at once."""
         self.name = name
         self.model = model
         self.core = core
         self.sizes = tuple(sorted(sizes))
+        self.simulated = simulated
         self.runs = 0
         self.running_since_ns: int | None = None
         """When the inference under way began; monotonic."""
@@ -200,7 +203,11 @@ class Context:
             ran = self._infer(filled)
             # What is ready begins in the same step: the accelerator waits for nothing else
             ready = self._peek()
-            read = self._hand_over(ran)
+            if filled.run.turn is None:
+                read = self._hand_over(ran)
+            else:  # to be alone is to be alone until the answer
+                self._ran.put(ran)
+                read = ran.answered.wait()
             begun = line.end(filled.run, ready[0].run if read and ready and ready[0] else None)
             self._free.put(filled.memory)
             if not read:
@@ -257,8 +264,11 @@ class Context:
                 failure = said if isinstance(said, Failure) else None
                 findings = None if isinstance(said, Failure) else said
                 job.answered(
-                    FrameResult(self.model, findings, failure, place, ms, filled.run.number)
+                    FrameResult(
+                        self.model, findings, failure, place, ms, filled.run.number, self.simulated
+                    )
                 )
+            ran.answered.set()
 
     def _read(self, outputs: Outputs, placements: Sequence[Placement]) -> list[Findings | Failure]:
         """What each frame gave; one that cannot be read does not take the others with it."""

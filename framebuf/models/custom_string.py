@@ -41,6 +41,17 @@ class CustomString:
              for name, value in pairs.items()},
         )  # fmt: skip
 
+    @property
+    def text(self) -> str:
+        """The custom string that says this, in the first form where that can."""
+        said = {"labels": self.labels, "task": self.task, "decoder": self.decoder, **self.other}
+        said = {name: value for name, value in said.items() if value}
+        plain = {k: ",".join(v) if isinstance(v, tuple) else v for k, v in said.items()}
+        text = ";".join(f"{name}={value}" for name, value in plain.items())
+        if CustomString.parse(text) == self:
+            return text
+        return json.dumps(said, ensure_ascii=False, separators=(",", ":"))
+
 
 def _document(text: str) -> dict[str, Any]:
     try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from framebuf.models.context import Context
 from framebuf.models.family import members
-from framebuf.models.platforms import cores_of
+from framebuf.models.platforms import cores_of, is_simulated
 from framebuf.models.prepare import open_preparer
 from framebuf.models.runtimes import open_runtime, platform_of
 from framebuf.models.tasks import open_task
@@ -140,5 +140,8 @@ class _Opening:
         task = open_task(model, runtime.outputs, picture=runtime.input)
         preparer = open_preparer(model, runtime.input)
         self.contexts.append(
-            Context(f"{model.name}-{name}", model.name, runtime, sizes, preparer, task, core)
-        )
+            Context(
+                f"{model.name}-{name}", model.name, runtime, sizes, preparer, task, core,
+                simulated=is_simulated(self._platform),
+            )
+        )  # fmt: skip

@@ -37,3 +37,8 @@ SAME_NPU = {"rk3568": "rk3566", "rk3582": "rk3588"}
 def npu_of(platform: str) -> str:
     """The chip whose NPU a platform has: compiled for one of its chips, a model runs on all."""
     return SAME_NPU.get(chip(platform), chip(platform))
+
+
+def shown(platform: str) -> str:
+    """A platform for people: `a simulated rk3588`."""
+    return f"a simulated {chip(platform)}" if is_simulated(platform) else platform

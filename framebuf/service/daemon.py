@@ -22,15 +22,20 @@ from framebuf.contract import Topics
 from framebuf.errors import ConfigError, ModelError, RingError
 from framebuf.models.lanes import open_lanes
 from framebuf.models.network import open_network
+from framebuf.models.platforms import shown
 from framebuf.service.broker import Broker
 from framebuf.service.encoder import Encoder
 from framebuf.service.feed import Feed
 from framebuf.service.health import Counters
+from framebuf.service.journal import Journal
 from framebuf.service.last_image import LastImages
+from framebuf.service.marks import Marks
 from framebuf.service.message import Session
 from framebuf.service.outbox import Outgoing
 from framebuf.service.requests import Requests
+from framebuf.service.restored import Restored
 from framebuf.service.state import State
+from framebuf.service.state_dir import StateDirectory
 from framebuf.service.systemd import Notifier
 
 if TYPE_CHECKING:
@@ -39,6 +44,7 @@ if TYPE_CHECKING:
     from framebuf.config import Loaded
     from framebuf.models.lane import Lane
     from framebuf.models.network import Network
+    from framebuf.service.entry import Entry
     from framebuf.service.message import Message
 
 _log = logging.getLogger(__name__)
@@ -51,14 +57,15 @@ MAX_PACKET = 2**20
 """Bytes. Triggers beyond 64 KiB are rejected; beyond this the broker keeps them to itself, so that
 nobody fills the node's memory with one message."""
 FINISH_S = 5.0
-"""How long open requests may take to finish at a stop."""
+"""How long a stop waits for frames that are asked for; what is open then is the next start's."""
 
 
 class Daemon:
     """One node. `run` blocks the calling thread until `stop`; parts stop in reverse order.
 
-    Start: rings, with what is left in them; cameras (so that frames come while models load);
-    models, requests, broker. The rings' files stay at the end, for the next start to find.
+    Start: journal; rings, with what is left in them; the frames of open requests leased again;
+    cameras (so that frames come while models load); models, requests, broker. The rings' files
+    stay at the end, for the next start to find.
     """
 
     def __init__(self, loaded: Loaded) -> None:
@@ -92,6 +99,7 @@ class Daemon:
     def _serve(self, stack: ExitStack) -> None:
         node = self._config.node
         directory = stack.enter_context(self._ring_directory())
+        journal, entries = self._journal(stack)
         requests: list[Requests] = []
 
         def captured(camera: str) -> None:
@@ -113,6 +121,8 @@ class Daemon:
         remove_strangers(directory, buffers, self._boot_id)
         for buffer in buffers.values():
             buffer.recover(time.monotonic_ns())
+        marks = Marks.open(directory, self._boot_id)
+        restored = Restored.of(entries, journal, marks, buffers, self._boot_id)
         cameras = {
             camera.name: Camera(
                 camera, buffers[camera.name], on_fatal=partial(self._fail, f"camera[{at}]")
@@ -129,7 +139,13 @@ class Daemon:
             stack.callback(lane.close)
         lane_of = {network.name: lanes[network.platform] for network in networks}
         feeds = [
-            Feed(camera, buffers[camera.name], lane_of[camera.models[0]])
+            Feed(
+                camera,
+                buffers[camera.name],
+                lane_of[camera.models[0]],
+                restored.claims[camera.name],
+                restored.open[camera.name],
+            )
             for camera in self._config.camera
         ]
         encoder = Encoder(draws=self._config.mqtt.last_image)
@@ -153,19 +169,22 @@ class Daemon:
             Requests(
                 node, self._config.mqtt.response_prefix, self._topics, feeds, broker,
                 self.counters, self._boot_id, encoder, last_images,
+                journal=journal, marks=marks, lost=restored.lost,
             )
         )  # fmt: skip
         requests[0].start()
         broker.start()
+        stack.callback(requests[0].settle)
         stack.callback(broker.stop, state.farewell())
         stack.callback(requests[0].stop, FINISH_S)
         _log.info(
             "node %s ready: cameras %s, models %s", node.name, ", ".join(buffers),
-            ", ".join(f"{network.name} {list(network.sizes)}" for network in networks),
+            ", ".join(f"{n.name} {list(n.sizes)} on {shown(n.platform)}" for n in networks),
         )  # fmt: skip
         self._notifier.tell(READY="1", STATUS=state.text(broker))
         self.ready.set()
         self._tick(broker, requests[0], tuple(lanes.values()), state)
+        marks.disarm()
         self._notifier.tell(STOPPING="1")
 
     def _tick(
@@ -220,6 +239,16 @@ class Daemon:
             return RingDirectory.open(Path(self._config.node.ring_dir))
         except ConfigError as error:
             raise self._located("", error) from error
+
+    def _journal(self, stack: ExitStack) -> tuple[Journal, list[Entry]]:
+        node = self._config.node
+        try:
+            folder = stack.enter_context(StateDirectory.open(Path(node.state_dir)))
+            journal, entries = Journal.open(folder.path, self._boot_id, node.remember.ns)
+        except ConfigError as error:
+            raise self._located("", error) from error
+        stack.callback(journal.close)
+        return journal, entries
 
     def _located(self, table: str, error: ConfigError) -> ConfigError:
         """An error of a part, which knows its key below `table`, with the file and the line."""

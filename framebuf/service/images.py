@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from framebuf.service.encoder import Encoder
     from framebuf.service.feed import Feed
     from framebuf.service.health import Counters
+    from framebuf.service.item import Item
     from framebuf.service.orders import Order
-    from framebuf.service.request import Item
 
 WAIT_NS = 250 * 10**6
 """A result waits no longer for its picture; then it goes out without."""

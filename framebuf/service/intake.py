@@ -27,7 +27,7 @@ MAX_MESSAGE = 200
 
 
 class Intake:
-    """Decides about triggers, on the requests' thread. `accept` may still refuse an order."""
+    """Decides about triggers, on the requests' thread."""
 
     def __init__(
         self,
@@ -37,8 +37,10 @@ class Intake:
         replies: Replies,
         counters: Counters,
         responses: Responses,
-        accept: Callable[[Feed, Order], None],
+        admit: Callable[[Feed, Order], None],
+        settle: Callable[[], None],
     ) -> None:
+        """`admit` takes an order, or raises ContractError; `settle` accepts what was admitted."""
         self._node_topic = topics.of_node("trigger")
         self._feeds = feeds
         self._camera_of = {topics.of_camera(name, "trigger"): name for name in feeds}
@@ -46,10 +48,11 @@ class Intake:
         self._replies = replies
         self._counters = counters
         self._responses = responses
-        self._accept = accept
+        self._admit = admit
+        self._settle = settle
 
     def take(self, message: Message) -> None:
-        """Accept or answer; afterwards the message is taken care of."""
+        """Admit what it asks for, or answer why not."""
         camera = self._camera_of.get(message.topic)
         if camera is not None:
             self._take(camera, message, partial(contract.decode_trigger, message.payload))
@@ -93,7 +96,7 @@ class Intake:
                 kept=message.kept,
                 response=response,
             )
-            self._accept(feed, order)
+            self._admit(feed, order)
         except ContractError as error:
             self._replies.rejected(name, error, response)
 
@@ -116,9 +119,13 @@ class Intake:
     def _answer_again(self, camera: str, id: str, response: Response | None) -> bool:
         """Whether the id is known; its done is then published once more."""
         known = self._known.find(camera, id)
+        if known is not None and known.done is None:
+            self._settle()  # it may be of this very turn, and be refused yet
+            known = self._known.find(camera, id)
         if known is None:
             return False
         self._replies.duplicate(camera, id, known, response)
-        if response is not None and known.done is None and not known.ask(response):
-            self._counters.add("responses_dropped")
+        if response is not None and known.done is None:
+            asked = self._known.ask(camera, id, response)
+            self._counters.add("responses_dropped", int(not asked))
         return True

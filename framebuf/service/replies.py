@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
     from framebuf.contract import Done, Topics
     from framebuf.errors import ContractError
-    from framebuf.service.broker import Broker
     from framebuf.service.health import Counters
+    from framebuf.service.item import Item
     from framebuf.service.known import Known
     from framebuf.service.orders import Order
-    from framebuf.service.request import Item
+    from framebuf.service.post import Post
     from framebuf.service.response import Response
 
     Smaller = Callable[[bytes, int], bytes]
@@ -31,12 +31,12 @@ LENGTH_BYTES = 6
 
 
 class Replies:
-    """Any thread; holds nothing but its parts. What strangers cause is bounded by the broker.
+    """Only the requests' thread. What strangers cause is bounded by the broker.
 
     All of it goes to the camera's own topics, and to the Response Topic that a trigger names.
     """
 
-    def __init__(self, topics: Topics, broker: Broker, counters: Counters) -> None:
+    def __init__(self, topics: Topics, broker: Post, counters: Counters) -> None:
         self._topics = topics
         self._broker = broker
         self._counters = counters
@@ -52,10 +52,11 @@ class Replies:
             sizes.append(Outgoing(response.topic, b"", correlation=response.correlation).size())
         return max(0, limit - max(sizes) - LENGTH_BYTES)
 
-    def accepted(self, order: Order) -> None:
+    def accepted(self, order: Order, confirmed: Callable[[], None]) -> None:
+        """`confirmed` is called once the broker has it."""
         self._counters.add("triggers_accepted")
         ack = contract.encode(Ack(id=order.id, camera=order.camera, status="accepted"))
-        self._publish(self._of(order.camera, "ack"), ack, order.response)
+        self._publish(self._of(order.camera, "ack"), ack, order.response, acknowledged=confirmed)
 
     def rejected(self, camera: str, error: ContractError, response: Response | None) -> None:
         self._reject(self._of(camera, "ack"), camera, error, response)
@@ -75,8 +76,8 @@ class Replies:
                 self._of(camera, "done"), known.done, response, contract.smaller_done
             )
 
-    def result(self, order: Order, item: Item) -> None:
-        """Its picture first. The frame is released once the broker has its result."""
+    def result(self, order: Order, item: Item, confirmed: Callable[[], None]) -> None:
+        """Its picture first. `confirmed` is called once the broker has it."""
         camera = order.camera
         if item.jpeg:
             leaf = f"image/{order.id}/{item.asked.index}"
@@ -84,7 +85,8 @@ class Replies:
             item.jpeg = b""  # the request may stay open for long
         self._counters.add("results")
         topic, smaller = self._of(camera, "result"), contract.smaller_result
-        self._publish(topic, item.payload, order.response, smaller, item.release)
+        self._publish(topic, item.payload, order.response, smaller, confirmed)
+        item.payload = b""
 
     def done(
         self,

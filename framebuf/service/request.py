@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass
+import copy
 from typing import TYPE_CHECKING
 
 from framebuf.contract import (
@@ -19,68 +18,101 @@ from framebuf.contract import (
     fit_result,
     utc_text,
 )
+from framebuf.service.item import Item
+from framebuf.service.marks import Mark
+from framebuf.service.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections import Counter
+    from collections.abc import Iterable
 
-    from framebuf.buffer.lease import Lease
     from framebuf.buffer.window import Asked, Window
     from framebuf.frames import Frame
     from framebuf.results import FrameResult
-    from framebuf.service.images import Wait
     from framebuf.service.orders import Order
-
-
-@dataclass(slots=True, eq=False)
-class Item:
-    """One frame that is asked for."""
-
-    asked: Asked
-    lease: Lease | None = None
-    frame: Frame | None = None
-    """None where it was gone before it could be leased."""
-    payload: bytes = b""
-    """Its result, until that goes out; empty for ever where it is missing."""
-    settled: bool = False
-    picture: Lease | None = None
-    """Strong until it is known that no picture is wanted; the encoder's from then on."""
-    wait: Wait | None = None
-    """The picture that its result waits for, or waited for."""
-    jpeg: bytes = b""
-    """That picture, until it goes out."""
-    confirmed: Callable[[], None] | None = None
-    """Called on release."""
-
-    def release(self) -> None:
-        """The broker has its result, or it will have none. On any thread."""
-        for lease in (self.lease, self.picture):
-            if lease is not None:
-                lease.release()
-        if self.confirmed is not None:
-            self.confirmed()
-            self.confirmed = None
+    from framebuf.service.response import Response
 
 
 class Request:
     """The state of one accepted trigger. Only the requests' thread."""
 
-    def __init__(self, order: Order, window: Window) -> None:
+    def __init__(
+        self,
+        order: Order,
+        window: Window,
+        number: int = 0,
+        *,
+        earlier: Tally | None = None,
+        over: int = 0,
+        attempts: int = 1,
+        strikes: int = 0,
+        askers: Iterable[Response] = (),
+    ) -> None:
+        """`number` is the journal's; the rest is of a request that an earlier start began."""
         self.order = order
         self.window = window
+        self.number = number
+        self.attempts = attempts
+        """Starts that worked on it."""
+        self.strikes = strikes
+        """Of those, how many died with a frame of it in a tensor."""
+        self.askers = list(askers)
+        """Where its done goes besides the camera's own topic."""
         self.started = False
         """Its window was opened; until then its moment is not past."""
         self.ended = False
+        self.told = False
+        """The broker has its ack."""
+        self.expired = False
+        """Its time is up, but for results that went out before a crash, and go out again."""
+        self.sent = 0
+        """So many of its first frames may have had a result then."""
         self.items: list[Item] = []
+        """Those that are not over, and what came after the first of them."""
         self.unsettled = 0
-        self.published = 0
-        self.failed = 0
-        self.missing: Counter[Reason] = Counter()
-        self._summary: Counter[str] = Counter()
-        self._infer_ms: dict[int, float] = {}
+        self.unsaved: list[Asked] = []
+        """Frames asked for that the journal does not have yet."""
+        self.done_payload: bytes | None = None
+        """Its done document, once made."""
+        self.confirmed = False
+        """The broker has that."""
+        self.mark = Mark()
+        """Says, for after a crash, that a frame of it is in a tensor."""
+        self.over = over
+        """So many of its first frames are over."""
+        self.over_tally = earlier or Tally()
+        self.total = copy.deepcopy(self.over_tally)
         self._flushed = 0
+
+    @property
+    def is_closed(self) -> bool:
+        """Only what went out before a crash is still to go out again."""
+        return self.expired or self.done_payload is not None
+
+    @property
+    def published(self) -> int:
+        return self.total.published
+
+    @property
+    def failed(self) -> int:
+        return self.total.failed
+
+    @property
+    def missing(self) -> Counter[Reason]:
+        return self.total.missing
+
+    def tell(self) -> None:
+        """The broker has its ack. Any thread."""
+        self.told = True
 
     def add(self, asked: Asked) -> Item:
         """One more frame, in capture order."""
+        item = self.add_saved(asked)
+        self.unsaved.append(asked)
+        return item
+
+    def add_saved(self, asked: Asked) -> Item:
+        """As `add`, of a frame that the journal has."""
         item = Item(asked)
         self.items.append(item)
         self.unsettled += 1
@@ -112,17 +144,18 @@ class Request:
         if room is not None and len(item.payload) > room:
             message = fit_result(message, room)
             item.payload = encode(message)
-        self.failed += message.error is not None
+        item.failed = message.error is not None
         if result.findings is not None and message.error is None:
-            self._summary.update(sorted(result.findings.labels()))
-        if result.run >= 0:
-            self._infer_ms[result.run] = result.ms.infer
+            item.labels = tuple(sorted(result.findings.labels()))
+        item.run, item.infer_ms = result.run, result.ms.infer
+        item.count(self.total)
         return message
 
     def lose(self, item: Item, reason: Reason) -> None:
         """The frame will have no result."""
         self._settle(item)
-        self.missing[reason] += 1
+        item.missing, item.over = reason, True
+        item.count(self.total)
         item.release()
 
     def flush(self) -> list[Item]:
@@ -133,14 +166,26 @@ class Request:
             self._flushed += 1
             if item.payload:
                 out.append(item)
-        self.published += len(out)
+        self.total.published += len(out)
         return out
+
+    def retire(self) -> None:
+        """Let go of its first frames that are over, and count them as such."""
+        gone = 0
+        while gone < self._flushed and self.items[gone].over:
+            item = self.items[gone]
+            item.count(self.over_tally)
+            self.over_tally.published += item.missing is None
+            self.over = item.asked.index + 1
+            gone += 1
+        del self.items[:gone]
+        self._flushed -= gone
 
     def done(self, now_ns: int, boot_id: str) -> Done:
         """The document that ends it."""
         missing = {reason: count for reason, count in self.missing.items() if count}
         return Done(
-            event_type=self._outcome(),
+            event_type=outcome(self.published, self.failed, sum(missing.values())),
             id=self.order.id,
             camera=self.order.camera,
             requested=self.published + sum(missing.values()),
@@ -150,13 +195,13 @@ class Request:
             thinned=self.window.thinned,
             already_claimed=self.window.already_claimed,
             window=self._times(),
-            summary=dict(self._summary.most_common()),
+            summary=dict(self.total.summary.most_common()),
             ms=DoneTimings(
                 total=round((now_ns - self.order.received.mono_ns) / 1e6, 3),
-                infer=round(sum(self._infer_ms.values()), 3),
+                infer=self.total.infer_ms,
             ),
             boot_id=boot_id,
-            attempts=1,
+            attempts=self.attempts,
             meta=self.order.meta,
         )
 
@@ -165,12 +210,6 @@ class Request:
             raise RuntimeError(f"frame {item.asked.index} of {self.order.id} settled twice")
         item.settled = True
         self.unsettled -= 1
-
-    def _outcome(self) -> Outcome:
-        lost = sum(self.missing.values())
-        if not lost and not self.failed:
-            return "complete"
-        return "failed" if self.published == self.failed else "partial"
 
     def _times(self) -> WindowTimes:
         """The window's ends; where they are counted, its first and last frame."""
@@ -189,9 +228,16 @@ class Request:
 
     def __repr__(self) -> str:
         return (
-            f"<Request {self.order.turn} {len(self.items)} frames, {self.unsettled} open, "
-            f"{self.published} published>"
+            f"<Request {self.order.turn} {self.over + len(self.items)} frames, "
+            f"{self.unsettled} open, {self.published} published>"
         )
+
+
+def outcome(published: int, failed: int, missing: int) -> Outcome:
+    """What the contract calls it."""
+    if not missing and not failed:
+        return "complete"
+    return "failed" if published == failed else "partial"
 
 
 def _place(frame: Frame, moment_ns: int) -> FramePlace:

@@ -8,40 +8,48 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from framebuf import contract
 from framebuf.buffer.window import Window
-from framebuf.errors import ContractError, InferenceError
-from framebuf.models.backlog import Job
-from framebuf.results import Failure, FrameResult
+from framebuf.errors import ContractError, JournalError
+from framebuf.service.answers import Answers
+from framebuf.service.endings import Endings
 from framebuf.service.images import Images
 from framebuf.service.intake import Intake
 from framebuf.service.known import KnownIds
+from framebuf.service.ledger import Ledger
+from framebuf.service.post import Post
 from framebuf.service.replies import Replies
-from framebuf.service.request import Item, Request
+from framebuf.service.request import Request
 from framebuf.service.response import Responses
+from framebuf.service.windows import Windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from framebuf.buffer.window import Asked
     from framebuf.config import Node
-    from framebuf.contract import Image, Reason, Topics
+    from framebuf.contract import Topics
     from framebuf.service.broker import Broker
     from framebuf.service.encoder import Encoder
     from framebuf.service.feed import Feed
     from framebuf.service.health import Counters
+    from framebuf.service.journal import Journal
     from framebuf.service.last_image import LastImages
+    from framebuf.service.marks import Marks
     from framebuf.service.message import Message
     from framebuf.service.orders import Order
 
-POLL_NS = 10 * 10**6
-"""How often a window is looked at whose end is past but not settled."""
 MAX_EVENTS = 10_000
 """More wait only in a flood of QoS 0 triggers, which are then dropped and counted."""
+TURN = 64
+"""Events that are taken before what they did is written down and sent."""
+STRIKES = 3
+"""Deaths of the process with a frame of a request in a tensor, after which it is given up."""
 
 
 class Requests:
     """The thread `requests`: windows, order, done. Never calls a runtime, never waits for MQTT.
+
+    It waits for the disk: a trigger is acknowledged, and a done sent, only once the journal has
+    it. One turn takes the events that are there, writes once, and then sends what they led to.
 
     `receive`, `captured` and the lane's answers come from other threads; each becomes a call on
     this one. Everything else here belongs to this thread.
@@ -58,109 +66,186 @@ class Requests:
         boot_id: str,
         encoder: Encoder,
         last_images: LastImages | None = None,
+        *,
+        journal: Journal,
+        marks: Marks,
+        lost: Sequence[Request] = (),
     ) -> None:
+        """`lost` are requests of before that are only to be ended; others stand in their feeds."""
         self._node = node
         self._feeds = {feed.camera.name: feed for feed in feeds}
-        self._broker = broker
         self._counters = counters
-        self._boot_id = boot_id
-        self._known = KnownIds(node.remember.ns)
-        self._replies = Replies(topics, broker, counters)
+        self._connected = broker.connected
+        self._marks = marks
+        self._lost = tuple(lost)
+        self._events: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._post = Post(broker)
+        replies = self._replies = Replies(topics, self._post, counters)
+        self._images = Images(
+            encoder, broker.connected, counters, self._events.put, lambda: broker.max_packet
+        )
+        deliver = self._events.put
+        ledger = self._ledger = Ledger(journal, self._feeds, counters, deliver, self._finished)
+        self._known = KnownIds(journal, ledger.touch)
+        self._endings = Endings(boot_id, replies, ledger, self._images, deliver)
+        self._answers = Answers(
+            self._images, replies, ledger, counters, deliver, self._moved, last_images
+        )
+        self._windows = Windows(self._answers, self._endings)
         self._intake = Intake(
             topics,
             self._feeds,
             self._known,
-            self._replies,
+            replies,
             counters,
             Responses(response_prefix, topics.node_root),
+            self._admit,
             self._accept,
         )
-        self._events: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        self._images = Images(
-            encoder, broker.connected, counters, self._events.put, lambda: broker.max_packet
-        )
-        self._last_images = last_images
-        self._unacknowledged = 0  # done documents that the broker has not confirmed
+        self._arrived: list[Message] = []  # triggers of this turn
+        self._admitted: list[tuple[Feed, Request]] = []  # and what they ask for
         self._closing_ns: int | None = None
         self._thread = threading.Thread(target=self._run, name="requests", daemon=True)
         self.beat_ns = time.monotonic_ns()
 
     def start(self) -> None:
+        self._events.put(self._resume)
         self._thread.start()
 
     def stop(self, timeout_s: float) -> None:
-        """Take no more triggers, finish what is open, give the rest up after the time-out."""
+        """Take no more triggers, finish what is under way; the rest is the next start's."""
         until = time.monotonic_ns() + round(timeout_s * 1e9)
         self._events.put(partial(self._close, until))
         self._thread.join(timeout_s + 2.0)
+
+    def settle(self) -> None:
+        """Write down what the broker has confirmed since. After `stop`, and the broker's."""
+        if self._thread.is_alive():
+            return  # it hangs, and the journal is its own
+        self._ledger.save(last=True)
+        for feed in self._feeds.values():
+            for request in feed.open:
+                for item in request.items:
+                    item.release()  # the next start leases them again
 
     def receive(self, message: Message) -> None:
         """A message on a trigger topic. Any thread."""
         if message.qos == 0 and self._events.qsize() > MAX_EVENTS:
             self._counters.add("triggers_dropped")
             return
-        self._events.put(partial(self._triggered, message))
+        self._events.put(partial(self._arrived.append, message))
 
     def captured(self, camera: str) -> None:
         """A frame was committed. Any thread."""
         feed = self._feeds[camera]
         if not feed.stirred:
             feed.stirred = True
-            self._events.put(partial(self._look, feed))
+            self._events.put(partial(self._windows.look, feed))
 
     def open_count(self) -> int:
         """Requests that are not finished, those whose done is under way included."""
-        return sum(len(feed.open) for feed in self._feeds.values()) + self._unacknowledged
+        return sum(len(feed.open) for feed in self._feeds.values()) + self._endings.unconfirmed
+
+    @property
+    def trouble(self) -> str | None:
+        """Why no trigger is accepted, in words; any thread may read."""
+        return self._ledger.trouble
 
     # the thread ---------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while self._closing_ns is None or self._any_open():
+        while not self._is_over():
             due = self._due_ns()
             try:
                 event = self._events.get(timeout=max(0, due - time.monotonic_ns()) / 1e9)
                 event()
+                for _ in range(TURN - 1):
+                    self._events.get_nowait()()
             except Empty:
                 pass
+            if self._arrived:
+                self._take_arrived()
             self.beat_ns = time.monotonic_ns()
             if self.beat_ns >= due:
                 self._images.look(self.beat_ns)
                 for feed in self._feeds.values():
-                    self._look(feed)
+                    self._windows.look(feed)
+            self._ledger.save()
+            self._post.send()
 
-    def _any_open(self) -> bool:
-        return any(feed.open for feed in self._feeds.values())
+    def _is_over(self) -> bool:
+        """Asked to stop, and nothing is under way, or for too long."""
+        if self._closing_ns is None:
+            return False
+        if time.monotonic_ns() >= self._closing_ns:
+            return True
+        unfinished = (request for feed in self._feeds.values() for request in feed.open)
+        unsaid = self._endings.unconfirmed and self._connected.is_set()
+        return not unsaid and not any(map(self._windows.is_under_way, unfinished))
 
     def _due_ns(self) -> int:
         """When the next deadline comes, or the next window ends, that no event tells."""
         now = time.monotonic_ns()
-        due = min(now + 10**9, self._images.due_ns())
+        due = min(now + 10**9, self._images.due_ns(), self._ledger.due_ns())
         for feed in self._feeds.values():
-            for request in feed.open:
-                due = min(due, request.order.deadline_ns)
-                if request.unsettled and request.started:
-                    continue
-                end = (
-                    request.order.spec.end_ns if request.started else request.window.spec.moment_ns
-                )
-                if end is not None:
-                    due = min(due, max(end, now + POLL_NS))
+            due = min(due, self._windows.due_ns(feed, now))
         return due if self._closing_ns is None else min(due, self._closing_ns)
 
     def _close(self, until_ns: int) -> None:
         self._closing_ns = until_ns
+        self._windows.leave(self._feeds.values(), until_ns)
+
+    def _resume(self) -> None:
+        """Go on with what the daemon before has left."""
+        for request in self._lost:
+            self._know(request)
+            self._endings.end_lost(request)
+        for feed in self._feeds.values():
+            for request in tuple(feed.open):
+                self._know(request)
+                request.mark = self._marks.watch(request.number, request.strikes, request.sent)
+                if request.strikes >= STRIKES and request.done_payload is None:
+                    self._endings.give_up(feed, request)
+                else:
+                    self._answers.submit(feed, request, request.items)
+            self._windows.look(feed)
+
+    def _know(self, request: Request) -> None:
+        self._known.add(request)
+        if not request.told:
+            self._replies.accepted(request.order, request.tell)
 
     # triggers -----------------------------------------------------------------------------
 
-    def _triggered(self, message: Message) -> None:
+    def _take_arrived(self) -> None:
+        """Accept the triggers of this turn, all in one transaction."""
+        arrived = self._arrived.copy()
+        self._arrived.clear()
         if self._closing_ns is not None:
-            return  # not acknowledged: the broker keeps it for the next start
-        self._intake.take(message)
-        self._broker.acknowledge(message)
+            return  # not acknowledged: the broker keeps them for the next start
+        for message in arrived:
+            self._intake.take(message)
+        self._accept()
+        for message in arrived:
+            self._post.acknowledge(message)
 
-    def _accept(self, feed: Feed, order: Order) -> None:
+    def _accept(self) -> None:
+        """Have the journal take what was admitted, then begin with it."""
+        admitted, self._admitted = self._admitted, []
+        if not admitted:
+            return
+        try:
+            self._ledger.accept([request for _, request in admitted])
+        except JournalError as error:
+            for _, request in admitted:
+                self._refuse(request.order, error)
+            return
+        for feed, request in admitted:
+            self._begin(feed, request)
+
+    def _admit(self, feed: Feed, order: Order) -> None:
         """The end of the intake: a good order becomes a request, or is refused after all."""
-        if self.open_count() >= self._node.max_pending:
+        if self.open_count() + len(self._admitted) >= self._node.max_pending:
             limit = self._node.max_pending
             raise ContractError(
                 "queue_full", f"{limit} requests pending; the limit is {limit}", order.id
@@ -171,171 +256,33 @@ class Requests:
             raise ContractError(
                 "camera_offline", "no frame of the window exists and none can come", order.id
             )
-        self._known.accept(order.camera, order.id, order.received.utc_ns, order.response)
-        self._replies.accepted(order)
-        self._extend(feed)  # what was captured before belongs to those accepted before
+        held = feed.buffer.extent
+        request.window.foresee(held.history if held else 0, feed.buffer.period_ns())
+        if order.response is not None:
+            request.askers.append(order.response)
+        self._known.add(request)
+        self._admitted.append((feed, request))
+
+    def _begin(self, feed: Feed, request: Request) -> None:
+        """The journal has it: it is accepted."""
+        request.mark = self._marks.watch(request.number, 0)
+        self._replies.accepted(request.order, request.tell)
+        self._windows.extend(feed)  # what was captured before belongs to those accepted before
         feed.open.append(request)
-        self._advance(feed, request)
+        self._windows.advance(feed, request)
 
-    # windows ------------------------------------------------------------------------------
+    def _refuse(self, order: Order, error: JournalError) -> None:
+        """It was not written down: it is as good as any other that there is no room for."""
+        self._known.remove(order)
+        fault = ContractError("queue_full", f"the journal cannot be written: {error}", order.id)
+        self._replies.rejected(order.camera, fault, order.response)
 
-    def _look(self, feed: Feed) -> None:
-        """Give new frames to the open windows, and end what has ended."""
-        feed.stirred = False
-        self._extend(feed)
-        for request in tuple(feed.open):
-            self._advance(feed, request)
+    def _moved(self, feed: Feed, request: Request) -> None:
+        self._windows.advance(feed, request)
 
-    def _extend(self, feed: Feed) -> None:
-        started = [request for request in feed.open if request.started]
-        if not started:
-            return
-        stamps = feed.buffer.after(min(request.window.last_seq for request in started))
-        for request in started:
-            self._submit(feed, request, request.window.extend(stamps))
-
-    def _advance(self, feed: Feed, request: Request) -> None:
-        """Open the request's window if its moment is past; end it if it has all it will get."""
-        now = time.monotonic_ns()
-        buffer, spec = feed.buffer, request.order.spec
-        if not request.started:
-            waits = spec.counts_from_moment and buffer.captured_until(now) < spec.moment_ns
-            if not waits and not self._is_behind(feed, request):
-                newest = buffer.newest()  # before: what comes meanwhile is left to the earlier ones
-                self._extend(feed)
-                request.started = True
-                asked = request.window.start(buffer, newest.seq if newest else -1, now)
-                self._submit(feed, request, asked)
-        if request.ended:
-            return
-        if now >= request.order.deadline_ns:
-            self._expire(feed, request, "deadline")
-        elif self._closing_ns is not None and now >= self._closing_ns:
-            self._expire(feed, request, "frames_lost")
-        elif request.started and not request.unsettled and request.window.closed(buffer, now):
-            self._end(feed, request)
-
-    @staticmethod
-    def _is_behind(feed: Feed, request: Request) -> bool:
-        """A drain claims nothing before one that was accepted before it has claimed."""
-        drains = (other for other in feed.open if other.order.drain and not other.started)
-        return request.order.drain and next(drains) is not request
-
-    def _submit(self, feed: Feed, request: Request, asked: Sequence[Asked]) -> None:
-        """Lease the frames and put them on the backlog."""
-        jobs = []
-        now = time.monotonic_ns()
-        for one in asked:
-            item = request.add(one)
-            lease = feed.buffer.lease(one.stamp.seq)
-            if lease is None:
-                request.lose(item, feed.buffer.why_gone(one.stamp))
-                continue
-            item.lease, item.frame = lease, lease.frame
-            self._images.hold(feed, request.order, item)
-            try:
-                part = feed.part(lease.frame)
-            except InferenceError as error:
-                failure = Failure(error.code, str(error))
-                self._conclude(feed, request, item, FrameResult(feed.model, error=failure))
-                continue
-            jobs.append(
-                Job(
-                    lease.frame,
-                    request.order.turn,
-                    now,
-                    lease.weaken,
-                    partial(self._answered, feed, request, item),
-                    request.order.priority,
-                    request.order.deadline_ns,
-                    part,
-                )
-            )
-        if jobs:
-            feed.lane.submit(feed.model, jobs)
-        if len(jobs) < len(asked):
-            self._flush(request)
-
-    # answers ------------------------------------------------------------------------------
-
-    def _answered(self, feed: Feed, request: Request, item: Item, result: FrameResult) -> None:
-        """From a context's thread."""
-        self._events.put(partial(self._answer, feed, request, item, result))
-
-    def _answer(self, feed: Feed, request: Request, item: Item, result: FrameResult) -> None:
-        if item.settled:
-            self._counters.add("answers_late")
-            return
-        if self._last_images is not None and item.frame is not None:
-            self._last_images.answered(feed, item.frame, result)
-        self._conclude(feed, request, item, result)
-        self._flush(request)
-        self._advance(feed, request)
-
-    def _conclude(self, feed: Feed, request: Request, item: Item, result: FrameResult) -> None:
-        """The frame is answered, but for the picture that its result may have to wait for."""
-        ready = partial(self._pictured, feed, request, item, result)
-        image = self._images.begin(request.order, item, result, ready)
-        if image != "waits":
-            self._settle(request, item, result, image)
-
-    def _pictured(
-        self, feed: Feed, request: Request, item: Item, result: FrameResult, jpeg: bytes
-    ) -> None:
-        """The picture is there, or given up."""
-        item.jpeg = jpeg
-        self._settle(request, item, result, "sent" if jpeg else "dropped")
-        self._flush(request)
-        self._advance(feed, request)
-
-    def _settle(
-        self, request: Request, item: Item, result: FrameResult, image: Image | None
-    ) -> None:
-        order = request.order
-        room = self._replies.room(order.camera, order.response)
-        said = request.answer(item, result, image, room)
-        if said.left_out:
-            self._counters.add("results_reduced")
-        elif said.error is not None and said.error.code == "too_large":
-            self._counters.add("results_too_large")
-
-    def _flush(self, request: Request) -> None:
-        for item in request.flush():
-            self._replies.result(request.order, item)
-
-    def _expire(self, feed: Feed, request: Request, reason: Reason) -> None:
-        """Its time is up: what has no answer is missing, and a late answer is discarded."""
-        request.ended = True  # first, for a picture that is given up looks at its request again
-        feed.lane.withdraw(feed.model, request.order.turn)
-        request.missing[reason] += request.window.cut_off(feed.buffer, time.monotonic_ns())
-        for item in request.items:
-            if item.wait is not None:
-                self._images.give_up(item.wait)
-            if not item.settled:
-                request.lose(item, reason)
-        self._flush(request)
-        self._end(feed, request)
-
-    def _end(self, feed: Feed, request: Request) -> None:
-        now = time.monotonic_ns()
-        request.ended = True
-        request.missing["not_captured"] += request.window.not_captured()
-        request.missing["camera_gap"] += request.window.lost_in_gaps(feed.buffer, now)
-        done = request.done(now, self._boot_id)
-        payload = contract.encode(done)
-        order = request.order
-        askers = self._known.end(order.camera, order.id, payload, now)
-        feed.open.remove(request)
-        feed.claims.forget_before(feed.buffer.oldest_seq())
-        self._unacknowledged += 1
-        self._replies.done(done, payload, askers, self._done_confirmed)
-
-    def _done_confirmed(self) -> None:
-        """From the publisher's thread."""
-        self._events.put(self._forget_unacknowledged)
-
-    def _forget_unacknowledged(self) -> None:
-        self._unacknowledged -= 1
+    def _finished(self, request: Request) -> None:
+        """The broker has all of it, and the journal knows."""
+        self._known.remove(request.order)
 
     def __repr__(self) -> str:
         return f"<Requests {self.open_count()} open, {len(self._known)} ids known>"

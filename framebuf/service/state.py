@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from framebuf import __version__
 from framebuf.capture.source import without_credentials
 from framebuf.contract import CameraInfo, Info, ModelInfo, Stats, encode, utc_text
+from framebuf.models.platforms import is_simulated
 from framebuf.service.outbox import Outgoing
 from framebuf.service.wallclock import clock_synchronised
 
@@ -156,6 +157,7 @@ class State:
             network.name: ModelInfo(
                 task=network.task,
                 platform=network.platform,
+                simulated=is_simulated(network.platform),
                 batch_sizes=network.sizes,
                 inputs=network.largest,
                 runtimes=len(network.contexts),

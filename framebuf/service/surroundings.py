@@ -50,6 +50,25 @@ def try_ring_dir(desk: Desk) -> None:
         )
 
 
+def try_state_dir(desk: Desk) -> None:
+    """Whether the folder of the request journal can be written, and outlives a power cut."""
+    path = Path(desk.loaded.config.node.state_dir)
+    there = next(p for p in (path, *path.parents) if p.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        desk.fail(
+            "node.state_dir",
+            f"{there} is no folder that this user can write" if there == path
+            else f"{path} cannot be made in {there}",
+            "name a folder that the daemon's user can write, or run check as that user",
+        )  # fmt: skip
+        return
+    if (kind := file_system(there)) in MEMORY_KINDS:
+        desk.note(
+            "node.state_dir", f"{path} is on {kind}: a power cut takes the open requests with it",
+            "name a folder on a disk, unless that does not matter",
+        )  # fmt: skip
+
+
 def try_clock(desk: Desk) -> None:
     """Whether the time of events means here what it means to their senders."""
     synchronised = clock_synchronised()

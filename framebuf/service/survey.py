@@ -9,9 +9,10 @@ from framebuf.capture.source import without_credentials
 from framebuf.errors import InferenceError, ModelError, SourceError
 from framebuf.frames import Part
 from framebuf.models.cost import plan_of
+from framebuf.models.platforms import is_simulated
 from framebuf.service.drain import Drain
 from framebuf.service.report import Desk, Report
-from framebuf.service.surroundings import try_broker, try_clock, try_ring_dir
+from framebuf.service.surroundings import try_broker, try_clock, try_ring_dir, try_state_dir
 from framebuf.service.trial import time_model, watch
 from framebuf.units import Size
 
@@ -39,6 +40,7 @@ def survey(loaded: Loaded, progress: Callable[[str], None] = lambda _: None) -> 
         trials.try_camera(f"camera[{at}]", camera)
     progress("ring folder")
     try_ring_dir(desk)
+    try_state_dir(desk)
     try_clock(desk)
     progress("broker")
     try_broker(desk)
@@ -63,6 +65,7 @@ class _Trials:
             {
                 "name": model.name,
                 "platform": network.platform,
+                "simulated": is_simulated(network.platform),
                 "task": model.task,
                 "batch_sizes": list(network.sizes),
                 "input": str(network.input),

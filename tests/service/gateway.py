@@ -6,6 +6,7 @@ import asyncio
 import threading
 from typing import Literal, Self
 
+PUBACK = 0x40
 SUBACK = 0x90
 NOT_AUTHORIZED = 0x87
 
@@ -20,6 +21,8 @@ class Gateway:
         self.denies_subscriptions = False
         self.closes_on: bytes | None = None
         """It ends a connection over a packet of the client with these bytes."""
+        self.keeps_pubacks_of: Literal["broker", "client"] | None = None
+        """Whose acknowledgements it swallows."""
         self.levels: list[int] = []
         """The protocol levels of the CONNECTs so far."""
         self._behind = behind
@@ -81,8 +84,8 @@ class Gateway:
             on.write(head + body)
             await asyncio.wait(
                 [
-                    asyncio.ensure_future(self._copy(client, on)),
-                    asyncio.ensure_future(self._copy(broker, back)),
+                    asyncio.ensure_future(self._copy(client, on, "client")),
+                    asyncio.ensure_future(self._copy(broker, back, "broker")),
                 ],
                 return_when=asyncio.FIRST_COMPLETED,
             )
@@ -93,10 +96,14 @@ class Gateway:
                 self._writers.discard(writer)
                 writer.transport.abort()
 
-    async def _copy(self, source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
+    async def _copy(
+        self, source: asyncio.StreamReader, to: asyncio.StreamWriter, speaker: str
+    ) -> None:
         try:
             while True:
                 head, body = await _packet(source)
+                if head[0] == PUBACK and self.keeps_pubacks_of == speaker:
+                    continue
                 if head[0] == SUBACK and self.denies_subscriptions:
                     body = body[:-1] + bytes([NOT_AUTHORIZED])
                 if self.closes_on is not None and self.closes_on in body:

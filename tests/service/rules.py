@@ -119,7 +119,10 @@ def _order_faults(request: Request, *, is_redelivered: bool) -> list[str]:
     acknowledged = -1 if is_redelivered else _first_accepted(request)
     ended = request.dones[0].order
     early = [m.document["index"] for m in request.results if m.order < acknowledged]
+    in_time = {m.document["index"] for m in request.results if m.order < ended}
     late = [m.document["index"] for m in request.results if m.order > ended]
+    if is_redelivered:  # done was heard, but not yet that the results before it had arrived
+        late = [index for index in late if index not in in_time]
     faults = [f"results {early} before the ack"] if early else []
     faults += ["done before the ack"] if ended < acknowledged else []
     return faults + ([f"results {late} after done"] if late else [])

@@ -165,6 +165,12 @@ def test_models_that_do_not_go_together_are_refused(models, what, remedy):
     assert (error.what, remedy in error.remedy) == (what, True)
 
 
+@pytest.mark.parametrize("decoder", ["nanodet", "yolov5", "yolov8"])
+def test_every_decoder_of_the_contract_is_taken(decoder):
+    (model,) = parse(changed('decoder = "nanodet"', f'decoder = "{decoder}"')).config.model
+    assert model.decoder == decoder
+
+
 def test_the_contracts_defaults_are_those_of_an_almost_empty_file():
     least = parse(
         '[[camera]]\nname = "c"\nsource = "x"\nmodels = ["m"]\n'
@@ -490,3 +496,28 @@ def test_no_tables_whatever_give_anything_but_a_configuration_error(data):
 def test_no_value_in_a_good_file_gives_anything_but_a_configuration_error(line, key, value):
     for new in (f"{line.split(' = ')[0]} = {toml(value)}", f"{line}\n{toml(key)} = {toml(value)}"):
         only_config_errors(GOOD.replace(line, new, 1))
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, len(GOOD)),
+            st.integers(0, 12),
+            st.binary(max_size=6) | st.sampled_from([b"[[", b"]]", b'"""', b"\n", b"=", b"\xff"]),
+        ),
+        max_size=4,
+    )
+)
+def test_no_bytes_in_a_file_give_anything_but_a_configuration_error(tmp_path_factory, cuts):
+    content = GOOD.encode()
+    for start, length, new in cuts:
+        content = content[:start] + new + content[start + length :]
+    path = tmp_path_factory.getbasetemp() / "fuzzed.toml"
+    path.write_bytes(content)
+    try:
+        config.load(path)
+    except ConfigError as error:
+        where = error.where
+    else:
+        where = str(path)
+    assert where.startswith(str(path))

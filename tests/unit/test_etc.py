@@ -33,7 +33,6 @@ COMPUTED = ("node.name", "node.ring_dir")
 
 REFUSED = {
     "camera.store": '"encoded"',
-    "model.decoder": '"yolov8"',
 }
 """What the loader knows and this version has not."""
 

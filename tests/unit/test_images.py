@@ -23,7 +23,9 @@ from framebuf.service import images, survey
 from framebuf.service.encoder import Encoder
 from framebuf.service.feed import Feed
 from framebuf.service.health import Counters
+from framebuf.service.journal import Journal
 from framebuf.service.last_image import LastImages
+from framebuf.service.marks import Marks
 from framebuf.service.message import Message
 from framebuf.service.report import Desk
 from framebuf.service.requests import Requests
@@ -79,9 +81,10 @@ class Bench:
         self.feed = Feed(camera, self.hand.buffer, self.lane)
         topics = Topics("framebuf", "n")
         self.last = LastImages(topics, self.encoder, self.counters) if last_image else None
+        self.journal, _ = Journal.open(directory.path, "b", HOUR_NS)
         self.requests = Requests(
             Node(name="n"), (), topics, [self.feed], self.broker, self.counters, "b", self.encoder,
-            self.last,
+            self.last, journal=self.journal, marks=Marks.open(directory, "b"),
         )  # fmt: skip
         newest = time.monotonic_ns() - MS
         self.hand.frames(*(newest - back * PERIOD for back in range(7, -1, -1)))
@@ -138,8 +141,8 @@ class Bench:
 
     def strong(self):
         """Frames that the camera may not take: it takes all others."""
-        ring = self.hand.buffer._rings[-1]
-        return sorted(use.seq for use in ring._uses if use.strong)
+        ring = self.hand.buffer._rings._rings[-1]
+        return sorted(use.seq for use in ring._use._uses if use.strong)
 
     def counts(self):
         return {name: n for name, n in self.counters.snapshot().items() if "image" in name}
@@ -156,6 +159,8 @@ def bench(request, monkeypatch):
         bench.encoder.stop()
         while not bench.broker.said.empty():
             bench.next()
+        bench.requests.settle()
+        bench.journal.close()
         assert bench.strong() == []
         assert "waited for, 0 bytes" in repr(bench.requests._images)
 

@@ -260,7 +260,7 @@ def test_nanodets_own_names_and_unnamed_outputs_are_known():
     ],
 )
 def test_outputs_that_are_not_nanodets_are_listed(outputs):
-    with pytest.raises(ModelError, match=r"model m: expected NanoDet's outputs") as error:
+    with pytest.raises(ModelError, match=r"model m: expected outputs of nanodet") as error:
         open_task(model("detect"), outputs)
     assert all(str(output) in str(error.value) for output in outputs)
 

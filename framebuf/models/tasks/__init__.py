@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from framebuf.errors import ModelError
 from framebuf.models.tasks.classify import Classify
+from framebuf.models.tasks.decoders import find_heads
 from framebuf.models.tasks.detect import Detect
 from framebuf.models.tasks.embed import Embed
 from framebuf.models.tasks.labels import checked, read
-from framebuf.models.tasks.nanodet import find_heads
 from framebuf.models.tasks.raw import Raw
 from framebuf.models.tasks.rows import Output
 
@@ -52,7 +52,7 @@ def open_task(
     """The task that the configuration asks for, with its labels loaded and counted.
 
     `labels` are those that the model file carries; the configured label file goes before them.
-    `picture` is the input: a detector needs it where that is not square.
+    `picture` is the input: YOLO needs it, and NanoDet where it is not square.
 
     Raises:
         ModelError: the outputs are not the task's, or the label file is missing or of other length.
@@ -68,8 +68,12 @@ def open_task(
         if model.task == "classify":
             output = _choose(outputs, SCORES, names)
             return Classify(output, checked(names, output.size, source))
-        heads, classes = find_heads(outputs, picture)
-        return Detect(heads, checked(names, classes, source), model.threshold, model.iou)
+        heads = find_heads(model.decoder, outputs, picture)
+        classes = heads[0].classes
+        if classes is not None:
+            names = checked(names, classes, source)
+        known = None if names is None else tuple(names)
+        return Detect(heads, known, model.threshold, model.iou)
     except ModelError as error:
         raise ModelError(f"{where}: {error}") from error
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from framebuf.models.tasks.nanodet import Head, decode
+from framebuf.errors import InferenceError
+from framebuf.models.tasks.candidates import decode
 from framebuf.results import Detection, Findings
 
 if TYPE_CHECKING:
@@ -17,14 +18,16 @@ if TYPE_CHECKING:
 
     from framebuf.models.prepare import Placement
     from framebuf.models.runtimes import Outputs
+    from framebuf.models.tasks.candidates import Head
 
 
 class Detect:
     """Boxes above a threshold, the best of overlapping ones of a class. Any thread may call it."""
 
     def __init__(
-        self, heads: tuple[Head, ...], labels: tuple[str, ...], threshold: float, iou: float
+        self, heads: Sequence[Head], labels: tuple[str, ...] | None, threshold: float, iou: float
     ) -> None:
+        """Without `labels` the class ids are told as text."""
         self._heads = heads
         self._labels = labels
         self._threshold = threshold
@@ -32,7 +35,7 @@ class Detect:
 
     def read(self, outputs: Outputs, placements: Sequence[Placement]) -> list[Findings]:
         """As `Task.read`: `detections`, best score first, in pixels of the frame."""
-        found = decode(outputs, self._heads, len(placements), self._threshold)
+        found = decode(self._heads, outputs, len(placements), self._threshold)
         ends = np.searchsorted(found.slot, np.arange(len(placements) + 1))
         findings = []
         for slot, placement in enumerate(placements):
@@ -51,9 +54,19 @@ class Detect:
         """Rounded to a tenth of a pixel; None where nothing of the box is in the frame."""
         left, top, right, bottom = (round(float(edge), 1) for edge in xyxy)
         box = (left, top, round(right - left, 1), round(bottom - top, 1))
-        if not box[2] or not box[3]:
+        if box[2] <= 0 or box[3] <= 0:
             return None
-        return Detection(self._labels[class_id], class_id, round(score, 4), box)
+        return Detection(self._label(class_id), class_id, round(score, 4), box)
+
+    def _label(self, class_id: int) -> str:
+        if self._labels is None:
+            return str(class_id)
+        if not 0 <= class_id < len(self._labels):
+            raise InferenceError(
+                f"expected a class of the {len(self._labels)} labels, the model found class "
+                f"{class_id}; give the list that the model was trained with"
+            )
+        return self._labels[class_id]
 
 
 def suppress(
