@@ -135,3 +135,9 @@ class FrameResult(msgspec.Struct, frozen=True):
     """Objects found that the second model was not shown, for there were too many."""
     further: tuple[Inference, ...] = ()
     """Of the second model, that answered its crops. Not sent."""
+
+    def inferences(self) -> tuple[Inference, ...]:
+        """Every batch that answered some of it, each once."""
+        if self.run < 0:
+            return self.further
+        return (Inference(self.model, self.run, self.ms.infer), *self.further)

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from framebuf.demo import scene
 from framebuf.demo.album import Album
+from framebuf.demo.gallery import Gallery
 from framebuf.demo.screen import Screen
 from framebuf.demo.stage import Stage, set_up
 from framebuf.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from framebuf.demo.client import Client
@@ -52,25 +53,30 @@ class Exchange:
         return bool(self.done or self.error)
 
 
-def once(source: str | None, out: Path, *, broker: str | None, quiet: bool) -> Exchange:
+def once(
+    source: str | None, out: Path, *, broker: str | None, quiet: bool, models: Sequence[str]
+) -> Exchange:
     """One trigger, its results shown as they come unless `quiet`. Main thread only.
+
+    `models` is one of `scene.CHOICES`.
 
     Raises:
         FramebufError: something is missing, or did not start.
     """
     screen = Screen(quiet=quiet)
     with ExitStack() as stack:
-        stage = _open(stack, screen, source, broker)
+        stage = _open(stack, screen, source, broker, models)
         album = _album(stage, screen, out)
         exchange = Exchange(_trigger(1))
         screen.sent(stage.client.topic, exchange.trigger)
+        gallery = Gallery()
         for answer in _answers(stage.client, exchange):
-            _show(screen, answer, own=True)
+            _show(screen, gallery, answer, own=True)
         _write(album, screen, exchange)
     return exchange
 
 
-def for_ever(source: str | None, out: Path, *, broker: str | None) -> None:
+def for_ever(source: str | None, out: Path, *, broker: str | None, models: Sequence[str]) -> None:
     """A trigger every few seconds, anybody's answered and shown, until KeyboardInterrupt.
 
     Raises:
@@ -79,7 +85,7 @@ def for_ever(source: str | None, out: Path, *, broker: str | None) -> None:
     """
     screen = Screen(quiet=False)
     with ExitStack() as stack:
-        stage = _open(stack, screen, source, broker)
+        stage = _open(stack, screen, source, broker, models)
         album = _album(stage, screen, out)
         screen.invite(stage)
         try:
@@ -88,9 +94,15 @@ def for_ever(source: str | None, out: Path, *, broker: str | None) -> None:
             screen.say("stopping")
 
 
-def _open(stack: ExitStack, screen: Screen, source: str | None, broker: str | None) -> Stage:
+def _open(
+    stack: ExitStack,
+    screen: Screen,
+    source: str | None,
+    broker: str | None,
+    models: Sequence[str],
+) -> Stage:
     with screen.status("starting") as status:
-        stage = stack.enter_context(set_up(source, broker, status.update))
+        stage = stack.enter_context(set_up(source, broker, status.update, models))
         status.update("filling the buffer")
         _fill(stage.client)
     screen.introduce(stage)
@@ -134,6 +146,7 @@ def _fill(client: Client) -> None:
 
 def _serve(client: Client, screen: Screen, album: Album | None) -> None:
     open_ones: dict[str, Exchange] = {}
+    gallery = Gallery()
     sent, due = 0, time.monotonic()
     while True:
         if time.monotonic() >= due:
@@ -147,7 +160,7 @@ def _serve(client: Client, screen: Screen, album: Album | None) -> None:
         if answer is None or answer.leaf == "status":
             continue
         id = answer.document["id"]
-        _show(screen, answer, own=id in open_ones)
+        _show(screen, gallery, answer, own=id in open_ones)
         exchange = open_ones.setdefault(id, Exchange({"id": id}))
         if exchange.take(answer):
             del open_ones[id]
@@ -169,11 +182,11 @@ def _answers(client: Client, exchange: Exchange) -> Iterator[Answer]:
             return
 
 
-def _show(screen: Screen, answer: Answer, *, own: bool) -> None:
+def _show(screen: Screen, gallery: Gallery, answer: Answer, *, own: bool) -> None:
     if answer.leaf == "ack":
         screen.acknowledged(answer.document, own=own)
     elif answer.leaf == "result":
-        screen.result(answer.document)
+        screen.result(answer.document, gallery.meet(answer.document))
     else:
         screen.done(answer.document)
 

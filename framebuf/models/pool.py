@@ -68,12 +68,10 @@ class RuntimePool:
             ModelError: a file is missing or broken, or does not fit its configuration.
             InferenceError: the first batch failed.
         """
-        models = [model]
         if then is None and model.only is not None:
             raise ModelError(f"model {model.name}: only is for a second model; give it in then")
-        if then is not None:
-            check_row(model, then)
-            models.append(then)
+        models = [model] if then is None else [model, then]
+        check_row(models)
         networks = [open_network(each) for each in models]
         lanes = open_lanes(networks)
         chain = Chain.of(models, {each.name: lanes[each.platform] for each in networks})

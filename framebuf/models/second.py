@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from framebuf.errors import ModelError
@@ -40,23 +41,28 @@ class Second:
         return tuple(wanted[: self.max_crops]), max(0, len(wanted) - self.max_crops)
 
 
-def check_row(first: Model, second: Model) -> None:
-    """Whether the first model can find what the second is to see. Reads the first's label file.
+def check_row(models: Sequence[Model]) -> None:
+    """Whether each model can find what the next is to see. Reads their label files.
 
     Raises:
         ModelError: it has no such label, or its label file cannot be read.
     """
-    labels = None if first.labels is None else read(first.labels)
-    for label in second.only or ():
-        if labels is None and not (label.isascii() and label.isdigit()):
-            raise ModelError(
-                f"model {second.name}: only names {label}, but model {first.name} has no labels: "
-                'give it a label file, or name classes by their numbers, only = ["0"]'
-            )
-        if labels is not None and label not in labels:
-            near = difflib.get_close_matches(label, labels, n=1, cutoff=0.5)
-            remedy = f"did you mean {near[0]}?" if near else f"its labels are in {first.labels}"
-            raise ModelError(
-                f"model {second.name}: only names {label}, which model {first.name} does not know; "
-                f"{remedy}"
-            )
+    for first, second in pairwise(models):
+        labels = None if first.labels is None else read(first.labels)
+        for label in second.only or ():
+            _check_label(label, labels, first, second)
+
+
+def _check_label(label: str, labels: Sequence[str] | None, first: Model, second: Model) -> None:
+    if labels is None and not (label.isascii() and label.isdigit()):
+        raise ModelError(
+            f"model {second.name}: only names {label}, but model {first.name} has no labels: "
+            'give it a label file, or name classes by their numbers, only = ["0"]'
+        )
+    if labels is not None and label not in labels:
+        near = difflib.get_close_matches(label, labels, n=1, cutoff=0.5)
+        remedy = f"did you mean {near[0]}?" if near else f"its labels are in {first.labels}"
+        raise ModelError(
+            f"model {second.name}: only names {label}, which model {first.name} does not know; "
+            f"{remedy}"
+        )

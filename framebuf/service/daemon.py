@@ -20,9 +20,11 @@ from framebuf.buffer.recovery import remove_strangers
 from framebuf.capture.camera import Camera
 from framebuf.contract import Topics
 from framebuf.errors import ConfigError, ModelError, RingError
+from framebuf.models.chain import Chain
 from framebuf.models.lanes import open_lanes
 from framebuf.models.network import open_network
 from framebuf.models.platforms import shown
+from framebuf.models.second import check_row
 from framebuf.service.broker import Broker
 from framebuf.service.encoder import Encoder
 from framebuf.service.feed import Feed
@@ -56,6 +58,7 @@ HUNG_NS = 10 * 10**9
 MAX_PACKET = 2**20
 """Bytes. Triggers beyond 64 KiB are rejected; beyond this the broker keeps them to itself, so that
 nobody fills the node's memory with one message."""
+MEND_ROW = "mend only, or the first model's labels"
 FINISH_S = 5.0
 """How long a stop waits for frames that are asked for; what is open then is the next start's."""
 
@@ -138,11 +141,12 @@ class Daemon:
             lane.start()
             stack.callback(lane.close)
         lane_of = {network.name: lanes[network.platform] for network in networks}
+        models = {model.name: model for model in self._config.model}
         feeds = [
             Feed(
                 camera,
                 buffers[camera.name],
-                lane_of[camera.models[0]],
+                Chain.of([models[name] for name in camera.models], lane_of),
                 restored.claims[camera.name],
                 restored.open[camera.name],
             )
@@ -255,6 +259,12 @@ class Daemon:
         return self._loaded.error(f"{table}{error.where}", error.what, error.remedy)
 
     def _open_networks(self) -> list[Network]:
+        models = {model.name: model for model in self._config.model}
+        for at, camera in enumerate(self._config.camera):
+            try:
+                check_row([models[name] for name in camera.models])
+            except ModelError as error:
+                raise self._loaded.error(f"camera[{at}].models", str(error), MEND_ROW) from error
         networks = []
         for at, model in enumerate(self._config.model):
             try:
