@@ -96,6 +96,8 @@ class Screen:
                 )
         if len(found) > MOST:
             self._say(Text(f"{'':22}… and {len(found) - MOST} more", "dim"))
+        if found and "error" in result:
+            self._say(Text(f"{'':22}") + _error(result))
 
     def done(self, done: Document) -> None:
         """A trigger was answered whole."""
@@ -135,8 +137,8 @@ def _head(result: Document, *, first: bool) -> Text:
 
 def _finding(result: Document, finding: Document | None) -> Text:
     """Label, score, box; 43 columns."""
-    if "error" in result:
-        return Text(f"{result['error']['code']}: {result['error']['message']}", "red")
+    if finding is None and "error" in result:
+        return _error(result)
     if finding is None:
         return Text(f"{'nothing':<43}", "dim")
     blue, green, red = drawing.colour(finding["class_id"])
@@ -146,6 +148,10 @@ def _finding(result: Document, finding: Document | None) -> Text:
         (f"{finding['label']:<14} ", f"bold rgb({red},{green},{blue})"),
         f"{finding['score']:.2f}  {box:<22}",
     )
+
+
+def _error(result: Document) -> Text:
+    return Text(f"{result['error']['code']}: {result['error']['message']}", "red")
 
 
 def _place(result: Document, at: int) -> Text:
