@@ -75,6 +75,7 @@ class Crossing:
             findings=Findings(detections=tuple(detections)),
             error=_failure(answers),
             crops_left_out=self._left_out,
+            simulated=self._first.simulated or any(answer.simulated for answer in answers),
             further=tuple(Inference(a.model, a.run, a.ms.infer) for a in runs.values()),
         )
 

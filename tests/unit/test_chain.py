@@ -401,6 +401,17 @@ def test_every_person_has_the_embedding_of_its_crop_run_alone_though_frames_shar
     assert max(runs.values()) > 1, "no batch held crops of two frames"
 
 
+def test_the_second_model_may_run_elsewhere_and_what_is_simulated_says_so(monkeypatch):
+    monkeypatch.setenv("FRAMEBUF_SIM", "scale=0")
+    there = {"platform": "sim:rk3588", "batch_sizes": [1]}
+    with framebuf.open_model(**DETECTOR | {"batch_sizes": [1]}, then=LOOKS | there) as model:
+        (result,) = model.map([next(scenes())])
+        assert len(repr(model).split("<Lane")) == 3, "two lanes"
+    assert result.error is None
+    assert result.simulated
+    assert all(one.embedding.dim == 1280 for one in result.findings.detections)
+
+
 def holds(box, point):
     x, y, width, height = box
     return x <= point[0] <= x + width and y <= point[1] <= y + height
