@@ -169,9 +169,8 @@ def crop_of(box: tuple[float, float, float, float], width: int, height: int) -> 
     """
     x, y, wide, high = box
     left, top = min(max(0, math.floor(x)), width - 1), min(max(0, math.floor(y)), height - 1)
-    # rounded, for 0.1 and 0.2 are 0.30000000000000004
-    right = max(left + 1, min(width, math.ceil(round(x + wide, 1))))
-    bottom = max(top + 1, min(height, math.ceil(round(y + high, 1))))
+    right = max(left + 1, min(width, math.ceil(x + wide)))
+    bottom = max(top + 1, min(height, math.ceil(y + high)))
     return Part(left, top, right - left, bottom - top)
 
 

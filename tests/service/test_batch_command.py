@@ -76,7 +76,7 @@ def test_a_second_model_says_inside_each_detection_what_it_says_of_that_crop_alo
                 assert "classes" not in one
                 continue
             x, y, width, height = one["box"]
-            right, bottom = math.ceil(round(x + width, 1)), math.ceil(round(y + height, 1))
+            right, bottom = math.ceil(x + width), math.ceil(y + height)
             expected = reference.classify(picture[math.floor(y) : bottom, math.floor(x) : right])
             assert one["classes"][0]["label"] == expected[0]["label"]
             assert one["classes"][0]["score"] == pytest.approx(

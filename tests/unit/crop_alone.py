@@ -22,7 +22,7 @@ def main() -> None:
     for crop in asked["crops"]:
         picture = cv2.imread(crop["picture"])
         x, y, width, height = crop["box"]
-        right, bottom = math.ceil(round(x + width, 1)), math.ceil(round(y + height, 1))
+        right, bottom = math.ceil(x + width), math.ceil(y + height)
         cut = picture[math.floor(y) : bottom, math.floor(x) : right]
         small = cv2.cvtColor(cv2.resize(cut, (side, side)), cv2.COLOR_BGR2RGB)
         (vector,) = session.run(["embedding"], {session.get_inputs()[0].name: small[None]})

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 import framebuf
 from framebuf.errors import ConfigError, ModelError
-from framebuf.frames import Frame
+from framebuf.frames import Frame, Part
 from framebuf.models.backlog import Job
 from framebuf.models.chain import Chain, crop_of
 from framebuf.models.second import Second
@@ -34,6 +34,8 @@ from framebuf.results import (
     Timings,
 )
 from framebuf.units import Moment
+from tests.unit.test_lane import PADDING, SOON_S, Device
+from tests.unit.test_lane import Bench as LaneBench
 
 ASSETS = Path(framebuf.__file__).parent / "demo" / "assets"
 DETECTOR = {
@@ -317,6 +319,50 @@ def test_a_turn_is_taken_back_while_answers_come_and_every_begun_frame_is_answer
     assert "0 frames under way" in repr(rig.chain)
 
 
+@pytest.fixture
+def bench():
+    bench = LaneBench()
+    yield bench
+    bench.finish()
+
+
+def halves():
+    """Two people, side by side, in a frame of 4×4."""
+    people = [Detection("person", 0, 0.9, (x, 0.0, 2.0, 4.0)) for x in (0.0, 2.0)]
+    return FrameResult("m", Findings(detections=tuple(people)))
+
+
+def test_crops_of_several_requests_and_cameras_share_a_tensor(bench):
+    device = Device(gated=True)
+    lane = bench.lane(bench.context(device, 4, model="n"), started=False)
+    for number, turn in ((1, "gate/a"), (2, "yard/b"), (3, "yard/c")):
+        first = Lane()
+        Chain(first, "m", Second(lane, "n", None, 20)).submit([bench.job(number, turn)])
+        first.take().answered(halves())
+    lane.start()
+    assert device.next_run() == [1, 2, 3, 1]
+    device.open_gate(2)
+    assert device.next_run() == [2, 3, PADDING, PADDING]
+    assert {bench.answers.get(timeout=SOON_S)[0] for _ in range(3)} == {1, 2, 3}
+
+
+def test_a_frame_stays_as_it_is_until_its_last_crop_is_cut_though_others_run_already(bench):
+    """What is given back is overwritten at once, by `Bench.job`."""
+    device = Device(gated=True)
+    lane = bench.lane(bench.context(device, 1, model="n"))
+    first = Lane()
+    Chain(first, "m", Second(lane, "n", None, 20)).submit([bench.job(5)])
+    job = first.take()
+    job.prepared()
+    job.answered(halves())
+    assert device.next_run() == [5]
+    device.open_gate(2)
+    assert device.next_run() == [5]
+    number, result = bench.answers.get(timeout=SOON_S)
+    assert (number, result.error, bench.prepared.get_nowait()) == (5, None, 5)
+    assert bench.prepared.empty()
+
+
 @given(
     st.integers(1, 4000), st.integers(1, 3000),
     st.tuples(*[st.floats(0, 1)] * 2), st.tuples(*[st.floats(0, 1)] * 2),
@@ -338,8 +384,8 @@ def test_a_crop_is_the_pixels_that_its_box_touches(width, height, start, size):
 
 
 def test_a_box_that_ends_on_a_pixel_takes_no_further_one():
-    assert crop_of((0.1, 0.7, 0.2 + 0.7, 0.3), 9, 9).width == 1, "0.1 + 0.9 is not above 1"
-    assert crop_of((8.9, 8.9, 0.1, 0.1), 9, 9).x == 8
+    assert crop_of((0.1, 0.7, 0.9, 0.3), 9, 9) == Part(0, 0, 1, 1)
+    assert crop_of((8.9, 8.9, 0.1, 0.1), 9, 9) == Part(8, 8, 1, 1)
 
 
 # with the shipped models --------------------------------------------------------------------
