@@ -103,7 +103,7 @@ def batch(
     second = None
     if then is not None:
         second = model_options.second_of(configured, then, then_key or ())
-        second = Look.at(second).opened(second)
+        second = Look.at(second).resolved(second)
     report = Report(configured, look, pool, second, quiet=quiet, json=json)
     with RuntimePool.open(configured, second) as runtimes:
         report.begin(runtimes.sizes, folder, repeat)

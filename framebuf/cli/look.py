@@ -62,7 +62,7 @@ class Look:
             return model
         return candidate
 
-    def opened(self, model: Model) -> Model:
+    def resolved(self, model: Model) -> Model:
         """As `labelled`, and with the platform that `auto` has come to."""
         return msgspec.structs.replace(self.labelled(model), platform=self.platform)
 

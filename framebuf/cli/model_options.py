@@ -73,8 +73,8 @@ def second_of(first: Model, path: str, keys: Sequence[str]) -> Model:
         if not equals:
             raise typer.BadParameter(f"expected KEY=VALUE, got {text}", param_hint="--then-key")
         given[key] = _value(value)
-        if key == "only" and isinstance(given[key], str):
-            given[key] = given[key].split(",")
+        if key == "only" and not isinstance(given[key], list):
+            given[key] = value.split(",")
     try:
         return config.models_of(_table(first), given)[1]
     except ConfigError as error:

@@ -29,9 +29,10 @@ class Job:
     ready_ns: int
     """Monotonic; when it could first have been run."""
     prepared: Callable[[], None]
-    """Called once its pixels are needed no more: they are in a tensor. On a prepare thread."""
+    """Called once its pixels are needed no more: they are in a tensor. As a rule on a prepare
+    thread; a Chain calls it on any that ends the need."""
     answered: Callable[[FrameResult], None]
-    """Called once, with findings or an error. On a context's thread."""
+    """Called once, with findings or an error. On a context's thread, or that of who withdraws."""
     priority: int = 0
     deadline_ns: int = 2**63
     """Monotonic."""

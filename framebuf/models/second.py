@@ -11,11 +11,14 @@ from framebuf.errors import ModelError
 from framebuf.models.tasks.labels import read
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from framebuf.config import Model
+    from framebuf.config import Config, Model
     from framebuf.models.lane import Lane
     from framebuf.results import Detection
+
+REMEDY = "mend only, or the first model's labels"
+"""Where models do not make a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,16 @@ def check_row(models: Sequence[Model]) -> None:
         labels = None if first.labels is None else read(first.labels)
         for label in second.only or ():
             _check_label(label, labels, first, second)
+
+
+def unfit_rows(config: Config) -> Iterator[tuple[int, str]]:
+    """The cameras, by their places, whose models do not make a row, and why."""
+    models = {model.name: model for model in config.model}
+    for at, camera in enumerate(config.camera):
+        try:
+            check_row([models[name] for name in camera.models])
+        except ModelError as error:
+            yield at, str(error)
 
 
 def _check_label(label: str, labels: Sequence[str] | None, first: Model, second: Model) -> None:

@@ -24,7 +24,7 @@ from framebuf.models.chain import Chain
 from framebuf.models.lanes import open_lanes
 from framebuf.models.network import open_network
 from framebuf.models.platforms import shown
-from framebuf.models.second import check_row
+from framebuf.models.second import REMEDY, unfit_rows
 from framebuf.service.broker import Broker
 from framebuf.service.encoder import Encoder
 from framebuf.service.feed import Feed
@@ -58,7 +58,6 @@ HUNG_NS = 10 * 10**9
 MAX_PACKET = 2**20
 """Bytes. Triggers beyond 64 KiB are rejected; beyond this the broker keeps them to itself, so that
 nobody fills the node's memory with one message."""
-MEND_ROW = "mend only, or the first model's labels"
 FINISH_S = 5.0
 """How long a stop waits for frames that are asked for; what is open then is the next start's."""
 
@@ -259,12 +258,8 @@ class Daemon:
         return self._loaded.error(f"{table}{error.where}", error.what, error.remedy)
 
     def _open_networks(self) -> list[Network]:
-        models = {model.name: model for model in self._config.model}
-        for at, camera in enumerate(self._config.camera):
-            try:
-                check_row([models[name] for name in camera.models])
-            except ModelError as error:
-                raise self._loaded.error(f"camera[{at}].models", str(error), MEND_ROW) from error
+        for at, wrong in unfit_rows(self._config):
+            raise self._loaded.error(f"camera[{at}].models", wrong, REMEDY)
         networks = []
         for at, model in enumerate(self._config.model):
             try:

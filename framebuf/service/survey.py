@@ -10,7 +10,7 @@ from framebuf.errors import InferenceError, ModelError, SourceError
 from framebuf.frames import Part
 from framebuf.models.cost import plan_of
 from framebuf.models.platforms import is_simulated
-from framebuf.models.second import check_row
+from framebuf.models.second import REMEDY, unfit_rows
 from framebuf.service.drain import Drain
 from framebuf.service.report import Desk, Report
 from framebuf.service.surroundings import try_broker, try_clock, try_ring_dir, try_state_dir
@@ -36,12 +36,9 @@ def survey(loaded: Loaded, progress: Callable[[str], None] = lambda _: None) -> 
     for at, model in enumerate(loaded.config.model):
         progress(f"model {model.name}")
         trials.try_model(f"model[{at}]", model)
-    models = {model.name: model for model in loaded.config.model}
+    for at, wrong in unfit_rows(loaded.config):
+        desk.fail(f"camera[{at}].models", wrong, REMEDY)
     for at, camera in enumerate(loaded.config.camera):
-        try:
-            check_row([models[name] for name in camera.models])
-        except ModelError as error:
-            desk.fail(f"camera[{at}].models", str(error), "mend only, or the first model's labels")
         progress(f"camera {camera.name}")
         trials.try_camera(f"camera[{at}]", camera)
     progress("ring folder")

@@ -18,11 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import framebuf
+from framebuf import config
 from framebuf.errors import ConfigError, ModelError
 from framebuf.frames import Frame, Part
 from framebuf.models.backlog import Job
 from framebuf.models.chain import Chain, crop_of
-from framebuf.models.second import Second
+from framebuf.models.second import Second, unfit_rows
 from framebuf.results import (
     BatchPlace,
     Detection,
@@ -33,6 +34,7 @@ from framebuf.results import (
     Inference,
     Timings,
 )
+from framebuf.service.daemon import Daemon
 from framebuf.units import Moment
 from tests.unit.test_lane import PADDING, SOON_S, Device
 from tests.unit.test_lane import Bench as LaneBench
@@ -469,6 +471,33 @@ def test_a_second_model_that_wants_what_the_first_does_not_know_is_refused():
     bare = {key: value for key, value in DETECTOR.items() if key != "labels"}
     with pytest.raises(ModelError, match="has no labels: give it a label file"):
         framebuf.open_model(**bare, then=LOOKS | {"only": ["person"]})
+
+
+def test_a_file_whose_second_model_wants_what_the_first_does_not_know_is_refused_with_its_line():
+    text = f"""
+[[camera]]
+name = "gate"
+source = "x"
+models = ["person", "looks"]
+[[model]]
+name = "person"
+path = "{DETECTOR["path"]}"
+task = "detect"
+decoder = "nanodet"
+labels = "{DETECTOR["labels"]}"
+[[model]]
+name = "looks"
+path = "{LOOKS["path"]}"
+task = "embed"
+only = ["person", "robot"]
+"""
+    loaded = config.parse(text, "f.toml", Path("/"))
+    assert [at for at, _ in unfit_rows(loaded.config)] == [0]
+    with pytest.raises(ConfigError) as error:
+        Daemon(loaded)._open_networks()
+    assert error.value.where == "f.toml:5: camera[0].models"
+    assert "only names robot, which model person does not know" in error.value.what
+    assert not list(unfit_rows(config.parse(text.replace(', "robot"', ""), "f", Path("/")).config))
 
 
 def test_only_a_detector_goes_first_and_only_a_classifier_or_embedder_second():
