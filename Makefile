@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
 OUTAGES ?= 50
+KILLS ?= 500
+WITHHELD ?= 600
 SEED ?= 7
 
 BIN := $(VENV)/bin
@@ -12,7 +14,7 @@ VERSION := $(shell $(PYTHON) -c 'import platform; print(platform.python_version(
 READY := $(VENV)/.ready-$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench outages convert-test clean
+.PHONY: help demo test lint bench outages chaos convert-test clean
 
 help: ## say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +41,10 @@ bench: $(READY) ## every script of tests/bench, with a summary; ARGS="ring" pick
 outages: $(READY) ## a camera on RTSP broken OUTAGES=50 times at random, SEED=7; some seven minutes
 	@sh tests/debian-packages.sh
 	@OUTAGES=$(OUTAGES) SEED=$(SEED) $(BIN)/pytest -s tests/service/test_rtsp.py $(ARGS)
+
+chaos: $(READY) ## the daemon killed KILLS=500 times in a storm, SEED=7; PUBACKs withheld WITHHELD=600 s
+	@sh tests/debian-packages.sh
+	@KILLS=$(KILLS) SEED=$(SEED) WITHHELD=$(WITHHELD) $(BIN)/pytest -s tests/chaos $(ARGS)
 
 convert-test: $(READY) ## framebuf convert with the real rknn-toolkit2: installs 1.5 GB or more, once
 	@$(BIN)/pytest -s --durations=0 tests/convert $(ARGS)

@@ -14,10 +14,10 @@ As a library:
         first = batch.output(0)               # row 0 of each of the model's outputs
         batch.close()
 
-Two models in a row: what the first finds, through the second, in batches of their own:
-
-    second = {"path": "osnet-batch{1,4,8,16}.rknn", "task": "embed", "only": ["person"]}
-    with open_model("nanodet-batch{1,4,8}.rknn", task="detect", then=second, **keys) as model:
+    # two models in a row: what the first detects goes through the second, in batches of its own
+    looks = {"path": "mobilenetv2-224.onnx", "task": "embed", "only": ["person"]}
+    coco = {"task": "detect", "decoder": "nanodet", "labels": "coco.txt"}
+    with open_model("nanodet-416.onnx", **coco, then=looks) as model:
         for result in model.map(frames):
             for found in result.findings.detections:
                 print(found.label, found.box, found.embedding)

@@ -30,13 +30,13 @@ def run(
     Example: framebuf run -c /etc/framebuf/framebuf.toml
     """
     from framebuf import config as configuration  # noqa: PLC0415 - --help stays quick
-    from framebuf.service import daemon, systemd  # noqa: PLC0415
+    from framebuf.service import crash, daemon, systemd  # noqa: PLC0415
 
     level = log_level.upper()
     if level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
         raise typer.BadParameter(f"{log_level} is no level", param_hint="--log-level")
     systemd.log_to_journal_or_stderr(level)
-    node = daemon.Daemon(configuration.load(config))
-    daemon.end_process_on_unexpected()
+    crash.end_process_when_told()
+    node = daemon.Daemon(configuration.load(config), own_watchdog=True)
     daemon.stop_on_signals(node)
     node.run()

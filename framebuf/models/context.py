@@ -44,6 +44,8 @@ class Line(Protocol):
 
     def end(self, run: Run, following: Run | None = None) -> bool: ...
 
+    def answered(self) -> None: ...
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Filled:
@@ -121,7 +123,7 @@ class Context:
         self._threads = [
             threading.Thread(target=self._prepare, args=(line,), name=f"{self.name}-prepare"),
             threading.Thread(target=self._run, args=(line,), name=self.name),
-            threading.Thread(target=self._answer, name=f"{self.name}-results"),
+            threading.Thread(target=self._answer, args=(line,), name=f"{self.name}-results"),
         ]
         for thread in self._threads:
             thread.daemon = True  # a hung NPU call must not keep a dying process alive
@@ -242,7 +244,7 @@ class Context:
             return False
         return True
 
-    def _answer(self) -> None:
+    def _answer(self, line: Line) -> None:
         while (ran := self._ran.get()) is not None:
             begun = time.monotonic_ns()
             filled, count = ran.filled, len(ran.filled.jobs)
@@ -269,6 +271,7 @@ class Context:
                     )
                 )
             ran.answered.set()
+            line.answered()
 
     def _read(self, outputs: Outputs, placements: Sequence[Placement]) -> list[Findings | Failure]:
         """What each frame gave; one that cannot be read does not take the others with it."""

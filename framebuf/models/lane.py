@@ -63,6 +63,7 @@ class Lane:
         self._due_ns: int | None = None  # when the next decision can be made; monotonic
         self._idle: list[Context] = []  # those that wait for a run
         self._alarm: Context | None = None  # the one of them that wakes when a decision is due
+        self._unread = 0  # runs that ended and are not answered yet
         self._closing = False
 
     def start(self) -> None:
@@ -152,7 +153,15 @@ class Lane:
     def end(self, run: Run, following: Run | None = None) -> bool:
         """The inference is over. Whether `following` has begun at once, as by `begin`."""
         with self._lock:
+            self._unread += 1
             return self._end(run, following)
+
+    def answered(self) -> None:
+        """The frames of a run that ended are answered."""
+        with self._lock:
+            self._unread -= 1
+            if not self._unread and not len(self._timeline):
+                self._stir(time.monotonic_ns())  # one that is to run alone may wait for this
 
     # under the lock -----------------------------------------------------------------------
 
@@ -193,7 +202,7 @@ class Lane:
         for line in sorted(lines, key=lambda line: line.backlog.urgency(now_ns)):
             turn = line.backlog.alone(now_ns)
             if turn is not None or self._timeline.alone:
-                if turn is not None and not len(self._timeline):
+                if turn is not None and not len(self._timeline) and not self._unread:
                     step = line.plan.next(line.backlog.count(turn), busy)
                     self._add(line, self._run(line, step, turn))
                 break

@@ -13,6 +13,7 @@ from framebuf.service import tls
 from framebuf.service.backoff import STEADY_S, Backoff
 from framebuf.service.connection import Connection, Ears, End, Welcome
 from framebuf.service.publisher import Publisher
+from framebuf.service.pulse import Pulse
 from framebuf.service.version import Version
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class Broker:
         self._told: set[str] = set()  # troubles in the log, until a connection is steady
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
+        self._pulse = Pulse(self._thread)
 
     def start(self) -> None:
         """Begin to connect; returns at once, whether the broker is there or not."""
@@ -88,6 +90,11 @@ class Broker:
     def max_packet(self) -> int | None:
         """Bytes of the largest packet that the broker takes, as far as known. Any thread."""
         return self._publisher.max_packet
+
+    @property
+    def pulses(self) -> tuple[Pulse, ...]:
+        """Of its threads. Any thread."""
+        return self._pulse, self._publisher.pulse
 
     def publish(self, message: Outgoing) -> None:
         """Send in order; kept while the broker is away, but for QoS 0."""
@@ -134,7 +141,9 @@ class Broker:
         """Until the connection ends."""
         self._connection = connection
         leaving = False
+        self._pulse.beat()
         while connection.turn():
+            self._pulse.beat()
             if not leaving and self._version.is_due(time.monotonic()):
                 _log.info("trying MQTT 5 on the broker again")
                 leaving = True
@@ -142,6 +151,7 @@ class Broker:
         self._connection = None
         end = connection.end or End("lost")
         self._publisher.disconnect(garbled=end.kind == "garbled")
+        self._pulse.rest()  # names may take minutes to be looked up, which is no fault of ours
         return end
 
     def _wait_s(self, end: End, lasted_s: float) -> float:

@@ -19,7 +19,7 @@ from framebuf.buffer.directory import RingDirectory
 from framebuf.buffer.recovery import remove_strangers
 from framebuf.capture.camera import Camera
 from framebuf.contract import Topics
-from framebuf.errors import ConfigError, ModelError, RingError
+from framebuf.errors import ConfigError, FramebufError, ModelError, RingError
 from framebuf.models.chain import Chain
 from framebuf.models.lanes import open_lanes
 from framebuf.models.network import open_network
@@ -29,6 +29,7 @@ from framebuf.service.broker import Broker
 from framebuf.service.encoder import Encoder
 from framebuf.service.feed import Feed
 from framebuf.service.health import Counters
+from framebuf.service.hung import HungCameras
 from framebuf.service.journal import Journal
 from framebuf.service.last_image import LastImages
 from framebuf.service.marks import Marks
@@ -39,6 +40,7 @@ from framebuf.service.restored import Restored
 from framebuf.service.state import State
 from framebuf.service.state_dir import StateDirectory
 from framebuf.service.systemd import Notifier
+from framebuf.service.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,8 +55,9 @@ _log = logging.getLogger(__name__)
 
 TICK_S = 0.2
 STATS_S = 60.0
-HUNG_NS = 10 * 10**9
-"""A thread that shows no life for longer is hung: the watchdog is no longer fed."""
+LOAD_S = 90
+"""How long one model may take to load, and all of them to be timed: as long as systemd gives a
+start (DefaultTimeoutStartSec). A start that hangs ends so late, and no later."""
 MAX_PACKET = 2**20
 """Bytes. Triggers beyond 64 KiB are rejected; beyond this the broker keeps them to itself, so that
 nobody fills the node's memory with one message."""
@@ -70,13 +73,15 @@ class Daemon:
     stay at the end, for the next start to find.
     """
 
-    def __init__(self, loaded: Loaded) -> None:
+    def __init__(self, loaded: Loaded, *, own_watchdog: bool = False) -> None:
+        """`own_watchdog`: end the process when it hangs, where no service manager does."""
         self._loaded = loaded
         self._config = loaded.config
         self._topics = Topics(self._config.mqtt.base, self._config.node.name)
         self._stopping = threading.Event()
-        self._fatal: ConfigError | RingError | None = None
+        self._fatal: FramebufError | None = None
         self._notifier = Notifier()
+        self._watchdog = Watchdog(self._notifier, own=own_watchdog)
         self._boot_id = boot_id()
         self.counters = Counters()
         self.ready = threading.Event()
@@ -135,6 +140,7 @@ class Daemon:
             camera.start()
             stack.callback(camera.stop, 3.0)
         networks = self._open_networks()
+        self._watchdog.wait(LOAD_S, "timing the models")
         lanes = open_lanes(networks)
         for lane in lanes.values():
             lane.start()
@@ -186,17 +192,31 @@ class Daemon:
         )  # fmt: skip
         self._notifier.tell(READY="1", STATUS=state.text(broker))
         self.ready.set()
-        self._tick(broker, requests[0], tuple(lanes.values()), state)
+        self._watch(encoder, broker, requests[0], tuple(lanes.values()))
+        self._tick(broker, requests[0], state, HungCameras(cameras, directory))
+        self._watchdog.close()
         marks.disarm()
         self._notifier.tell(STOPPING="1")
 
-    def _tick(
-        self, broker: Broker, requests: Requests, lanes: Sequence[Lane], state: State
+    def _watch(
+        self, encoder: Encoder, broker: Broker, requests: Requests, lanes: Sequence[Lane]
     ) -> None:
-        """Until `stop`: availability, pictures, stats, the service manager."""
+        """Whose silence ends the process; a camera's is only its own."""
+        heartbeats = self._watchdog.heartbeats
+        for pulse in (encoder.pulse, *broker.pulses):
+            heartbeats.watch(pulse.name, pulse.silent_ns)
+        heartbeats.watch("requests", lambda now: now - requests.beat_ns)
+        for lane in lanes:
+            heartbeats.watch(f"inference on {lane.name}", lane.longest_run_ns)
+        self._watchdog.feed()  # from here on a hang of this thread too is noticed
+
+    def _tick(
+        self, broker: Broker, requests: Requests, state: State, hung_cameras: HungCameras
+    ) -> None:
+        """Until `stop`: availability, pictures, stats, hung threads, the service manager."""
         stats_s = float(os.environ.get("FRAMEBUF_STATS_S", STATS_S))  # for tests
         stats_due = time.monotonic() + stats_s
-        while not self._stopping.wait(TICK_S):
+        while not self._stopping.wait(min(TICK_S, self._watchdog.interval_s)):
             for message in state.changes():
                 broker.publish(message)
             if broker.connected.is_set():  # else the greeting tells, and only the newest
@@ -206,10 +226,11 @@ class Daemon:
                 stats_due += stats_s
                 broker.publish(state.stats(requests.open_count()))
             self._notifier.tell(STATUS=state.text(broker))
-            now = time.monotonic_ns()
-            longest_ns = max(lane.longest_run_ns(now) for lane in lanes)
-            if now - requests.beat_ns < HUNG_NS and longest_ns < HUNG_NS:
-                self._notifier.tell(WATCHDOG="1")
+            self._watchdog.feed()
+            error = hung_cameras.restart_for(time.monotonic_ns())
+            if error is not None:
+                self._fatal = error
+                self.stop()
 
     def _broker(self, requests: list[Requests], state: State) -> Broker:
         node = self._config.node
@@ -262,6 +283,7 @@ class Daemon:
             raise self._loaded.error(f"camera[{at}].models", wrong, REMEDY)
         networks = []
         for at, model in enumerate(self._config.model):
+            self._watchdog.wait(LOAD_S, f"loading model {model.name}")
             try:
                 networks.append(open_network(model))
             except ModelError as error:
@@ -281,19 +303,6 @@ class Daemon:
 def boot_id() -> str:
     """The kernel's id of this boot."""
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-
-
-def end_process_on_unexpected() -> None:
-    """Crash-only: an unexpected exception in any thread ends the process; systemd restarts it."""
-
-    def hook(args: threading.ExceptHookArgs) -> None:
-        name = args.thread.name if args.thread else "?"
-        trace = (args.exc_type, args.exc_value or args.exc_type(), args.exc_traceback)
-        _log.critical("thread %s died; ending the process", name, exc_info=trace)
-        logging.shutdown()
-        os._exit(1)
-
-    threading.excepthook = hook
 
 
 def stop_on_signals(daemon: Daemon) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from framebuf.results import Classification, Findings
 from framebuf.service import drawing
+from framebuf.service.pulse import Pulse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,6 +79,7 @@ class Encoder:
         self._due_ns: dict[str, int] = {}  # when a camera's next picture may be made; monotonic
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="encoder", daemon=True)
+        self.pulse = Pulse(self._thread)
 
     def start(self) -> None:
         self._thread.start()
@@ -115,8 +117,10 @@ class Encoder:
             self._thread.join(timeout_s)
 
     def _run(self) -> None:
+        self.pulse.beat()
         _warm_up(draws=self._draws)
         while (shot := self._next()) is not None:
+            self.pulse.beat()
             if shot.until_ns <= time.monotonic_ns():
                 _give_up(shot)
                 continue
@@ -131,6 +135,7 @@ class Encoder:
 
     def _next(self) -> Shot | None:
         """Block for the next shot; None: the encoder is to end."""
+        self.pulse.rest()
         with self._changed:
             while not self._closing:
                 now = time.monotonic_ns()

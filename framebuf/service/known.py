@@ -41,7 +41,9 @@ class KnownIds:
     def find(self, camera: str, id: str) -> Known | None:
         request = self._unfinished.get((camera, id))
         if request is not None:
-            return Known(request.order.received.utc_ns, request.done_payload)
+            # of one that an earlier start had ended, the results that got lost come again before it
+            done = request.done_payload if request.ended else None
+            return Known(request.order.received.utc_ns, done)
         ended = self._journal.find(camera, id)
         return Known(*ended) if ended is not None else None
 

@@ -10,6 +10,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
 from framebuf.service.outbox import Outbox, Outgoing
+from framebuf.service.pulse import Pulse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -69,6 +70,7 @@ class Publisher:
         self._strangers = threading.Semaphore(MAX_STRANGERS)
         self._stop_by = 0.0
         self._thread = threading.Thread(target=self._run, name="mqtt-publish", daemon=True)
+        self.pulse = Pulse(self._thread)
 
     def start(self) -> None:
         self._thread.start()
@@ -113,11 +115,13 @@ class Publisher:
     def _run(self) -> None:
         event = self._events.get()
         while event != "stop":
+            self.pulse.beat()
             self._take(event)
             try:  # take what else is there before publishing: fewer turns under load
                 event = self._events.get_nowait()
             except Empty:
                 self._pump()
+                self.pulse.rest()
                 event = self._events.get()
         self._finish()
 

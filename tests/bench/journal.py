@@ -146,7 +146,7 @@ def _transaction(*, durable: bool) -> Any:
 def _serve_without(config: Path) -> None:
     """The daemon with a journal that writes nothing."""
     from framebuf import config as configuration
-    from framebuf.service import daemon, systemd
+    from framebuf.service import crash, daemon, systemd
 
     class Without:
         def __init__(self) -> None:
@@ -190,7 +190,7 @@ def _serve_without(config: Path) -> None:
     daemon.Journal = Nowhere  # type: ignore[misc, assignment]
     systemd.log_to_journal_or_stderr("INFO")
     node = daemon.Daemon(configuration.load(config))
-    daemon.end_process_on_unexpected()
+    crash.end_process_when_told()
     daemon.stop_on_signals(node)
     node.run()
 

@@ -75,6 +75,11 @@ class Request:
             found.setdefault(message.document["index"], message.document)
         return found
 
+    @property
+    def newest_by_index(self) -> dict[int, Document]:
+        """Results by index; of one that came again after a crash, the last."""
+        return {message.document["index"]: message.document for message in self.results}
+
 
 def parse(payload: bytes) -> Any:
     """JSON as RFC 8259 has it: no NaN, no name twice; None for anything else."""

@@ -68,6 +68,13 @@ class Mosquitto:
         assert self._process is not None
         self._process.send_signal(number)
 
+    def kill(self) -> None:
+        """SIGKILL; what it did not write down is lost."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(10)
+        self._process = None
+
     def stop(self) -> None:
         if self._process is not None:
             self._process.terminate()

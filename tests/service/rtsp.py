@@ -33,7 +33,7 @@ class RtspCamera:
         self._units = folder / "film.units"
         self._units.write_bytes(b"".join(_access_units(film)))
         self._process: subprocess.Popen[bytes] | None = None
-        self._utc_s = time.time() - time.monotonic()
+        self.utc_s = time.time() - time.monotonic()
 
     @staticmethod
     def can_run() -> bool:
@@ -86,7 +86,7 @@ class RtspCamera:
 
     def seen_at_utc(self, text: str) -> list[int]:
         """The same for the time of a result, which is in whole milliseconds."""
-        return self.seen_at(datetime.fromisoformat(text).timestamp() + 0.001 - self._utc_s)
+        return self.seen_at(datetime.fromisoformat(text).timestamp() + 0.001 - self.utc_s)
 
     def _signal(self, number: signal.Signals) -> None:
         assert self._process is not None

@@ -48,7 +48,10 @@ def request_faults(
         return faults  # what follows relies on fields that are there
     faults += _order_faults(request, is_redelivered=is_redelivered)
     faults += _result_faults(request, is_redelivered=is_redelivered)
-    faults += _done_faults(request.done, list(request.by_index.values()))
+    counted = _done_faults(request.done, list(request.by_index.values()))
+    if counted and is_redelivered:  # what failed may have gone well when it was inferred again
+        counted = _done_faults(request.done, list(request.newest_by_index.values()))
+    faults += counted
     return faults + _trigger_faults(request.done, trigger or {})
 
 
@@ -121,6 +124,9 @@ def _order_faults(request: Request, *, is_redelivered: bool) -> list[str]:
     early = [m.document["index"] for m in request.results if m.order < acknowledged]
     in_time = {m.document["index"] for m in request.results if m.order < ended}
     late = [m.document["index"] for m in request.results if m.order > ended]
+    if is_redelivered:  # copies of what had come may follow
+        come = {m.document["index"] for m in request.results if m.order < ended}
+        late = [index for index in late if index not in come]
     if is_redelivered:  # done was heard, but not yet that the results before it had arrived
         late = [index for index in late if index not in in_time]
     faults = [f"results {early} before the ack"] if early else []

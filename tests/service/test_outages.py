@@ -187,8 +187,8 @@ def test_memory_that_cannot_be_had_ends_the_process_with_one_line(
 def test_an_unexpected_exception_in_any_thread_ends_the_process() -> None:
     """Crash-only: systemd restarts what died; nothing limps on with a thread missing."""
     code = (
-        "import threading, time; from framebuf.service import daemon\n"
-        "daemon.end_process_on_unexpected()\n"
+        "import threading, time; from framebuf.service import crash\n"
+        "crash.end_process_when_told()\n"
         "threading.Thread(target=lambda: 1 / 0, name='camera-gate').start()\n"
         "time.sleep(60)"
     )

@@ -108,7 +108,12 @@ def test_after_a_crash_the_same_may_come_again_but_not_something_else() -> None:
     assert faults(crashed[1:], is_redelivered=True) == ["0 accepted and 0 duplicate acks"]
     crashed[3][1]["frame"]["seq"] = 99
     assert faults(crashed, is_redelivered=True) == ["index 0 came again with another frame"]
-    assert faults([*good(), result(3)], is_redelivered=True) == ["results [3] after done"]
+    assert faults([*good(), result(3)], is_redelivered=True) == []
+    failed = [*good()[:-1], without_findings(3), done()]
+    failed[4], failed[5] = failed[5], failed[4]
+    assert faults(failed, is_redelivered=True) == []
+    late = [*good()[:-2], done(), result(3)]
+    assert faults(late, is_redelivered=True) == ["results [3] after done"]
 
 
 def test_a_rejection_stands_alone() -> None:

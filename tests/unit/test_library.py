@@ -85,8 +85,9 @@ def test_a_family_is_found_by_its_pattern(tmp_path: Path) -> None:
         (tmp_path / f"tiny-batch{size}.onnx").symlink_to(tiny)
     normalise = {"mean": [0, 0, 0], "std": [255, 255, 255]}
     with framebuf.open_model(f"{tmp_path}/tiny-batch{{1,4}}", task="embed", **normalise) as model:
+        assert model.sizes == (1, 4)
         results = list(model.map(PHOTOS * 3))
-    assert {result.batch.size for result in results if result.batch} == {1, 4}
+    assert {result.batch.size for result in results if result.batch} <= {1, 4}
     first, fourth = (r.findings.embedding for r in (results[0], results[3]) if r.findings)
     assert first == fourth
 
