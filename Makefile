@@ -14,7 +14,7 @@ VERSION := $(shell $(PYTHON) -c 'import platform; print(platform.python_version(
 READY := $(VENV)/.ready-$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench outages chaos convert-test clean
+.PHONY: help demo test lint bench outages chaos board convert-test clean
 
 help: ## say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,10 @@ chaos: $(READY) ## the daemon killed KILLS=500 times in a storm, SEED=7; PUBACKs
 
 convert-test: $(READY) ## framebuf convert with the real rknn-toolkit2: installs 1.5 GB or more, once
 	@$(BIN)/pytest -s --durations=0 tests/convert $(ARGS)
+
+board: $(READY) ## the vendor's wheel on emulated arm64, its library simulated; some four minutes
+	@sh tests/debian-packages.sh tests/board/debian-packages.txt
+	@$(BIN)/pytest tests/board $(ARGS)
 
 clean: ## remove what was made, the environment too
 	@rm -rf $(VENV) out dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis \

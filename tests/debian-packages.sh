@@ -1,9 +1,11 @@
 #!/bin/sh
-# Install the packages of debian-packages.txt that are missing, as root and where there is apt-get.
+# Install the packages of a list that are missing, as root and where there is apt-get.
+# The list is the argument, or debian-packages.txt beside this file.
 # Elsewhere name them and go on: tests that need them skip, and fail with CI=true.
 set -u
 
-list=$(dirname "$0")/debian-packages.txt
+list=${1:-$(dirname "$0")/debian-packages.txt}
+[ -r "$list" ] || { echo "$list: no such list of packages" >&2; exit 1; }
 
 missing() {
     sed 's/#.*//' "$list" | while read -r package; do

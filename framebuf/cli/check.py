@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from framebuf.cli.check_board import check_board
 from framebuf.config import DEFAULT_PATH
 
 if TYPE_CHECKING:
@@ -28,12 +29,22 @@ def check(
         bool, typer.Option("--schema", help="Print the JSON Schemas instead, and exit.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    board: Annotated[
+        bool, typer.Option("--board", help="Report on this board and its NPU instead.")
+    ] = False,
+    model: Annotated[
+        list[str] | None,
+        typer.Option("-m", "--model", help="With --board: a model to try, not the configured."),
+    ] = None,
 ) -> None:
     """Read the configuration, try models, cameras and broker, and say what is wrong.
 
-    Exit 0 where all is well, else 78.
+    Exit 0 where all is well, else 78. With --board: what a Rockchip board has, and how its models
+    run there, to be pasted into an issue.
 
     Example: framebuf check -c /etc/framebuf/framebuf.toml
+
+    Example: framebuf check --board -m "models/osnet-batch{1,4,8}.rknn"
     """
     import msgspec  # noqa: PLC0415 - --help stays quick
 
@@ -44,6 +55,10 @@ def check(
         schemas = {"config": configuration.schema(), "messages": contract.schemas()}
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(schemas)).decode() + "\n")
         return
+    if model and not board:
+        raise typer.BadParameter("goes with --board", param_hint="--model")
+    if board:
+        raise typer.Exit(0 if check_board(model or [], config, json=json) else EX_CONFIG)
     report = _report(config, quiet=json)
     if json:
         sys.stdout.write(msgspec.json.encode(report).decode() + "\n")

@@ -107,7 +107,10 @@ def _check_trigger(loaded: Loaded, key: str, camera: Camera) -> None:
 
 
 def _check_model(loaded: Loaded, key: str, model: Model) -> None:
-    if model.task == "detect" and model.decoder is None:
+    may_say_itself = not model.path.endswith(".onnx")
+    if model.task == "auto" and not may_say_itself:
+        raise loaded.error(f"{key}.task", "is missing", 'add task = "detect", "classify" …')
+    if model.task == "detect" and model.decoder is None and not may_say_itself:
         raise loaded.error(f"{key}.decoder", "is missing", 'add decoder = "nanodet", "yolov5" …')
     if (model.mean is None) != (model.std is None):
         raise loaded.error(key, "mean and std go together", "give both or neither")

@@ -32,6 +32,10 @@ BatchSize = Annotated[int, msgspec.Meta(ge=1, le=1024)]
 Fraction = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 
+Task = Literal["classify", "detect", "embed", "raw", "auto"]
+"""`auto`: what the .rknn file says."""
+Decoder = Literal["nanodet", "yolov5", "yolov8"]
+
 
 def _host_name() -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:64] or "framebuf"
@@ -107,9 +111,10 @@ class Model(Table, frozen=True, kw_only=True):
     name: Name
     path: str
     platform: Annotated[str, _text("auto|cpu|(sim:)?rk(3562|3566|3568|3576|3582|3588)")] = "auto"
-    task: Literal["classify", "detect", "embed", "raw"]
-    decoder: Literal["nanodet", "yolov5", "yolov8"] | None = None
+    task: Task = "auto"
+    decoder: Decoder | None = None
     labels: str | None = None
+    """These three may stand in a .rknn file itself; what stands here goes before it."""
     threshold: Fraction = 0.40
     iou: Fraction = 0.50
     resize: Literal["letterbox", "stretch", "center-crop"] | None = None

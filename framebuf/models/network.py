@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING
 
 from framebuf.models.context import Context
 from framebuf.models.family import members
+from framebuf.models.own_words import completed
+from framebuf.models.parity import Member, enforce
 from framebuf.models.platforms import cores_of, is_simulated
 from framebuf.models.prepare import open_preparer
 from framebuf.models.runtimes import open_runtime, platform_of
 from framebuf.models.tasks import open_task
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from framebuf.config import Model
@@ -57,18 +60,23 @@ def open_network(model: Model, *, cores: int | None = None) -> Network:
     (default 1), which share `cores` (default: all that the process may use).
 
     Raises:
-        ModelError: a file is missing or broken, or does not fit its configuration.
+        ModelError: a file is missing or broken, or does not fit its configuration; or its slots
+            answer differently.
+        InferenceError: a runtime failed when its slots were tried.
     """
     family = members(model.path, model.batch_sizes)
-    platform = platform_of(next(iter(family.files.values())), model.platform)
+    file = next(iter(family.files.values()))
+    model, labels = completed(model, file)
+    platform = platform_of(file, model.platform)
     with ExitStack() as opened:  # frees what was loaded before a file that is broken
-        opening = _Opening(model, family, platform, opened)
+        opening = _Opening(model, labels, family, platform, opened)
         if platform == "cpu":
             spread = model.runtimes or 1
             opening.on_cpu(spread, max(1, (cores or len(os.sched_getaffinity(0))) // spread))
         else:
             spread = cores_of(platform)
             opening.on_npu(spread)
+            opening.check_parity()
         opened.pop_all()
     first = opening.contexts[0]
     return Network(
@@ -87,9 +95,14 @@ def open_network(model: Model, *, cores: int | None = None) -> Network:
 class _Opening:
     """The contexts of a network, one after the other."""
 
-    def __init__(self, model: Model, family: Family, platform: str, opened: ExitStack) -> None:
+    def __init__(
+        self, model: Model, labels: Sequence[str] | None, family: Family, platform: str,
+        opened: ExitStack,
+    ) -> None:  # fmt: skip
         self.contexts: list[Context] = []
+        self._members: list[Member] = []
         self._model = model
+        self._labels = labels
         self._family = family
         self._platform = platform
         self._opened = opened
@@ -122,6 +135,16 @@ class _Opening:
                 if singles else "only batch 1 has more than one: a larger batch takes all cores",
             )  # fmt: skip
 
+    def check_parity(self) -> None:
+        """Whether each slot answers as it should; `parity` says what follows. Not of simulated ones.
+
+        Raises:
+            ModelError: one does not, and such a model is to be refused.
+            InferenceError: the runtime failed.
+        """
+        if not is_simulated(self._platform):
+            enforce(self._model.name, self._members, self._model.parity)
+
     def _sizes(self, member: int | None, path: Path) -> tuple[int, ...]:
         if member is not None:
             return (member,)
@@ -137,7 +160,7 @@ class _Opening:
 
     def _add(self, name: str, runtime: Runtime, sizes: tuple[int, ...], core: int | None) -> None:
         model = self._model
-        task = open_task(model, runtime.outputs, picture=runtime.input)
+        task = open_task(model, runtime.outputs, self._labels, picture=runtime.input)
         preparer = open_preparer(model, runtime.input)
         self.contexts.append(
             Context(
@@ -145,3 +168,4 @@ class _Opening:
                 simulated=is_simulated(self._platform),
             )
         )  # fmt: skip
+        self._members += [Member(f"{model.name}-{name}", runtime, size) for size in sizes]

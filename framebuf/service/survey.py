@@ -69,7 +69,7 @@ class _Trials:
                 "name": model.name,
                 "platform": network.platform,
                 "simulated": is_simulated(network.platform),
-                "task": model.task,
+                "task": network.task,
                 "batch_sizes": list(network.sizes),
                 "input": str(network.input),
                 "outputs": [str(output) for output in network.outputs],

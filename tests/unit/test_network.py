@@ -152,9 +152,9 @@ def test_nanodet_finds_a_person_and_where(opened):
     [
         (tiny("/nowhere/x.onnx"), "no such file: /nowhere/x.onnx"),
         (tiny(TINY_1, batch_sizes=[4]), "batch_sizes asks for 4, the file holds 1 only"),
-        (tiny(TINY_N, platform="rk3588"), "no runtime for rk3588; use an .onnx on cpu"),
+        (tiny(TINY_N, platform="rk3588"), "no .rknn file: expected RKNN first"),
         ({"path": str(TINY_N)}, "needs mean and std"),
-        (tiny(ROOT / "tests/assets/tiny-rk3588-i8-batch1.rknn"), "no runtime for rknn"),
+        (tiny(ROOT / "tests/assets/tiny-rk3588-i8-batch1.rknn"), "no Rockchip NPU is named"),
         (tiny(__file__, platform="cpu"), "onnxruntime cannot load it"),
         (tiny(task="detect", decoder="nanodet"), "model net: "),
         (tiny(task="classify", labels="/nowhere/labels.txt"), "/nowhere/labels.txt"),

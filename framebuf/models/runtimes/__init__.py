@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from framebuf.errors import ModelError
-from framebuf.models.platforms import is_simulated
+from framebuf.models.board import DEVICE_TREE, soc
+from framebuf.models.platforms import CORES, is_simulated
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,11 +74,18 @@ def open_runtime(
         from framebuf.models.runtimes.simulated import SimulatedRuntime  # noqa: PLC0415 - rare
 
         return SimulatedRuntime.open(path, platform, core=core, layout=layout)
-    raise ModelError(f"{path}: this version has no runtime for {platform}; use an .onnx on cpu")
+    if platform not in CORES:  # what `auto` found where there is no board
+        raise ModelError(
+            f"{path}: no Rockchip NPU is named in {DEVICE_TREE}/compatible; on a board give its "
+            f'platform, one of {", ".join(CORES)}; elsewhere "sim:rk3588" plays one'
+        )
+    from framebuf.models.runtimes.rknn import RknnRuntime  # noqa: PLC0415 - only boards have it
+
+    return RknnRuntime.open(path, platform, core=core)
 
 
 def platform_of(path: Path, configured: str) -> str:
-    """What `auto` means for a model file."""
+    """What `auto` means for a model file: an .onnx runs on the CPU, an .rknn on this board."""
     if configured != "auto":
         return configured
-    return "cpu" if path.suffix == ".onnx" else "rknn"
+    return "cpu" if path.suffix == ".onnx" else soc() or "rknn"
