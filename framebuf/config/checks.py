@@ -72,12 +72,12 @@ def _check_chain(loaded: Loaded, key: str, camera: Camera) -> None:
         raise loaded.error(key, f"are {len(camera.models)}", "give one model, or two in a row")
     of = {model.name: model for model in loaded.config.model}
     first, second = (of[name] for name in camera.models)
-    if first.task != "detect":
+    if first.task not in ("detect", "auto"):
         raise loaded.error(
             key, f"{first.name} finds no objects for {second.name}: its task is {first.task}",
             'put a model first that has task = "detect"',
         )  # fmt: skip
-    if second.task not in ("classify", "embed"):
+    if second.task not in ("classify", "embed", "auto"):
         raise loaded.error(
             key, f"{second.name} stands second, and its task is {second.task}",
             'put a model second that has task = "classify" or "embed"',

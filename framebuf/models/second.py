@@ -8,6 +8,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from framebuf.errors import ModelError
+from framebuf.models.family import members
+from framebuf.models.own_words import completed
 from framebuf.models.tasks.labels import read
 
 if TYPE_CHECKING:
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
     from framebuf.models.lane import Lane
     from framebuf.results import Detection
 
-REMEDY = "mend only, or the first model's labels"
+    _Row = tuple[Model, tuple[str, ...] | None]
+
+REMEDY = "mend the models' tasks, labels or only"
 """Where models do not make a row."""
 
 
@@ -45,25 +49,46 @@ class Second:
 
 
 def check_row(models: Sequence[Model]) -> None:
-    """Whether each model can find what the next is to see. Reads their label files.
+    """Whether each model can find what the next is to see, by what their files say of themselves.
 
     Raises:
-        ModelError: it has no such label, or its label file cannot be read.
+        ModelError: it finds no objects, or has no such label; or a file cannot be read.
     """
-    for first, second in pairwise(models):
-        labels = None if first.labels is None else read(first.labels)
-        for label in second.only or ():
-            _check_label(label, labels, first, second)
+    if len(models) > 1:
+        _check([_opened(model) for model in models])
 
 
 def unfit_rows(config: Config) -> Iterator[tuple[int, str]]:
-    """The cameras, by their places, whose models do not make a row, and why."""
+    """The cameras, by their places, whose models do not make a row, and why.
+
+    A model's file that cannot be read is told by whoever opens the model.
+    """
     models = {model.name: model for model in config.model}
     for at, camera in enumerate(config.camera):
         try:
-            check_row([models[name] for name in camera.models])
+            row = [_opened(models[name]) for name in camera.models]
+        except ModelError:
+            continue
+        try:
+            _check(row)
         except ModelError as error:
             yield at, str(error)
+
+
+def _opened(model: Model) -> _Row:
+    return completed(model, next(iter(members(model.path, model.batch_sizes).files.values())))
+
+
+def _check(row: Sequence[_Row]) -> None:
+    for (first, carried), (second, _) in pairwise(row):
+        if first.task != "detect" or second.task not in ("classify", "embed"):
+            raise ModelError(
+                f"expected a model that detects, then one that classifies or embeds, got "
+                f"{first.name} to {first.task}, {second.name} to {second.task}"
+            )
+        labels = carried if first.labels is None else read(first.labels)
+        for label in second.only or ():
+            _check_label(label, labels, first, second)
 
 
 def _check_label(label: str, labels: Sequence[str] | None, first: Model, second: Model) -> None:
@@ -74,7 +99,7 @@ def _check_label(label: str, labels: Sequence[str] | None, first: Model, second:
         )
     if labels is not None and label not in labels:
         near = difflib.get_close_matches(label, labels, n=1, cutoff=0.5)
-        remedy = f"did you mean {near[0]}?" if near else f"its labels are in {first.labels}"
+        remedy = f"did you mean {near[0]}?" if near else f"it knows {', '.join(labels[:20])}"
         raise ModelError(
             f"model {second.name}: only names {label}, which model {first.name} does not know; "
             f"{remedy}"

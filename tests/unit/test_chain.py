@@ -23,7 +23,7 @@ from framebuf.errors import ConfigError, ModelError
 from framebuf.frames import Frame, Part
 from framebuf.models.backlog import Job
 from framebuf.models.chain import Chain, crop_of
-from framebuf.models.second import Second, unfit_rows
+from framebuf.models.second import Second, check_row, unfit_rows
 from framebuf.results import (
     BatchPlace,
     Detection,
@@ -36,6 +36,7 @@ from framebuf.results import (
 )
 from framebuf.service.daemon import Daemon
 from framebuf.units import Moment
+from tests.unit.rknn_files import rknn
 from tests.unit.test_lane import PADDING, SOON_S, Device
 from tests.unit.test_lane import Bench as LaneBench
 
@@ -498,6 +499,25 @@ only = ["person", "robot"]
     assert error.value.where == "f.toml:5: camera[0].models"
     assert "only names robot, which model person does not know" in error.value.what
     assert not list(unfit_rows(config.parse(text.replace(', "robot"', ""), "f", Path("/")).config))
+
+
+def test_of_files_that_say_task_and_labels_themselves_those_count(tmp_path):
+    first, second = tmp_path / "first.rknn", tmp_path / "second.rknn"
+    rknn(first, fields={11: "labels=person,car;task=detect;decoder=yolov8"})
+    rknn(second, fields={11: "task=embed"})
+
+    def row(*, only=("person",)):
+        return config.models_of(
+            {"name": "a", "path": str(first)},
+            {"name": "b", "path": str(second), "only": list(only)},
+        )
+
+    check_row(row())
+    with pytest.raises(ModelError, match="only names dog, which model a does not know; it knows"):
+        check_row(row(only=["dog"]))
+    rknn(second, fields={11: "task=raw"})
+    with pytest.raises(ModelError, match="got a to detect, b to raw"):
+        check_row(row())
 
 
 def test_only_a_detector_goes_first_and_only_a_classifier_or_embedder_second():
