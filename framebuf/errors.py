@@ -41,7 +41,14 @@ class FrameLostError(FramebufError):
 
 
 class ModelError(FramebufError):
-    """The model's file is missing or broken, or does not fit its configuration."""
+    """The model's file is missing or broken, or does not fit its configuration.
+
+    `key` is the one of its [[model]] table that has to be mended.
+    """
+
+    def __init__(self, message: str, key: str = "path") -> None:
+        super().__init__(message)
+        self.key = key
 
 
 class InferenceError(FramebufError):

@@ -257,6 +257,11 @@ class Buffer:
         with self._lock:
             return self._history.lost_in_gaps(from_ns, to_ns, open_gap=self._interrupted or away)
 
+    def forgotten(self, from_ns: int, to_ns: int) -> int:
+        """Frames in [from, to] of which not even the stamps are known any more; an estimate."""
+        with self._lock:
+            return self._history.forgotten(from_ns, to_ns)
+
     def period_ns(self) -> int | None:
         with self._lock:
             return self._history.typical_period_ns()

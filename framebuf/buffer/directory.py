@@ -7,15 +7,12 @@ import mmap
 import os
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from framebuf.errors import ConfigError, RingError
 
-if TYPE_CHECKING:
-    from types import TracebackType
-
 SUFFIX = ".ring"
-_MEMORY = ("tmpfs", "ramfs", "devtmpfs", "hugetlbfs")
+MEMORY_KINDS = ("tmpfs", "ramfs", "devtmpfs", "hugetlbfs")
+"""File systems that are memory."""
 
 
 class RingDirectory:
@@ -119,12 +116,7 @@ class RingDirectory:
     def __enter__(self) -> RingDirectory:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -159,7 +151,7 @@ def _check_ours(path: Path, descriptor: int) -> None:
     if stat.S_IMODE(about.st_mode) & 0o077:
         os.fchmod(descriptor, 0o700)
     kind = file_system(path)
-    if kind not in _MEMORY:
+    if kind not in MEMORY_KINDS:
         raise ConfigError(
             "node.ring_dir",
             f"{path} is on {kind}, which would be written all day",

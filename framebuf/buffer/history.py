@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from bisect import bisect_left, bisect_right
+from collections import deque
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -37,8 +38,13 @@ def _mono(stamp: Stamp) -> int:
 class History:
     """The newest stamps, in capture order. Not locked: its buffer's lock guards it."""
 
+    MOST_RUNS = 64
+    """Times between gaps of which is known that frames were there, though not which."""
+
     def __init__(self) -> None:
         self._stamps: list[Stamp] = []
+        # first and last of the frames before those, between gaps
+        self._runs: deque[tuple[int, int]] = deque(maxlen=self.MOST_RUNS)
         self.period_ns: int | None = None
         """Nanoseconds from frame to frame as the source says; None: measured."""
 
@@ -46,6 +52,10 @@ class History:
         """Add the newest; remember about the `keep` newest ones (at least, at most twice)."""
         self._stamps.append(stamp)
         if len(self._stamps) >= 2 * keep:
+            for old in self._stamps[:-keep]:
+                goes_on = self._runs and not old.after_gap
+                first_ns = self._runs.pop()[0] if goes_on else old.mono_ns
+                self._runs.append((first_ns, old.mono_ns))
             del self._stamps[:-keep]
 
     @property
@@ -86,14 +96,15 @@ class History:
 
         Counted at the camera's period on from the frame before each gap. With `open_gap` the
         camera is away since its newest frame. Time before the first frame known is a gap too,
-        counted back from that frame.
+        counted back from that frame, but for when frames were that are `forgotten`.
         """
         period = self.typical_period_ns()
         if not period:
             return int(open_gap or not self._stamps)
         if not self._stamps:
             return max(0, to_ns - from_ns) // period
-        lost = _ticks(-self._stamps[0].mono_ns, period, -to_ns, -from_ns)
+        before = _ticks(-self._stamps[0].mono_ns, period, -to_ns, -from_ns)
+        lost = max(0, before - self.forgotten(from_ns, to_ns))
         near = bisect_left(self._stamps, from_ns, key=_mono)
         for at in range(max(1, near), len(self._stamps)):
             before, stamp = self._stamps[at - 1].mono_ns, self._stamps[at]
@@ -105,6 +116,16 @@ class History:
         if open_gap:
             lost += _ticks(self._stamps[-1].mono_ns, period, from_ns, to_ns)
         return lost
+
+    def forgotten(self, from_ns: int, to_ns: int) -> int:
+        """Frames in [from, to] that are gone, their stamps too; counted at the camera's period."""
+        period = self.typical_period_ns()
+        if not period:
+            return 0
+        return sum(
+            _ticks(first_ns - period, period, from_ns, min(to_ns, last_ns))
+            for first_ns, last_ns in self._runs
+        )
 
 
 def _ticks(start: int, period: int, from_ns: int, to_ns: int) -> int:

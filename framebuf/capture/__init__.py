@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from framebuf.capture.source import URL, without_credentials
+from framebuf.capture.source import PATIENCE_S, URL, without_credentials
 from framebuf.errors import SourceError
 
 if TYPE_CHECKING:
@@ -23,11 +23,13 @@ def open_source(
     stop: threading.Event,
     fps: float | None = None,
     size: tuple[int, int] | None = None,
+    patience_s: float = PATIENCE_S,
 ) -> Source:
     """Open a folder of pictures, a video file, an RTSP or HTTP stream, or a V4L2 device.
 
     `fps` paces a folder and is asked of a device, frames a second; `size`, width and height, is
-    asked of a device. Setting `stop` ends the source's waits.
+    asked of a device. `patience_s` is how long a stream may be silent. Setting `stop` ends the
+    source's waits.
 
     Raises:
         SourceError: it is none of these, or cannot be opened.
@@ -36,7 +38,7 @@ def open_source(
     from framebuf.capture import film, pictures, stream, v4l2  # noqa: PLC0415
 
     if _STREAM.match(source):
-        return stream.Stream.open(source, stop)
+        return stream.Stream.open(source, stop, patience_s)
     path = Path(source)
     if path.is_dir():
         return pictures.Pictures.open(path, 1.0 if fps is None else fps, stop)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from framebuf.capture import open_source
 from framebuf.capture.clock import LATENESS_NS
-from framebuf.capture.pace import BackOff, Decimator
-from framebuf.capture.source import without_credentials
+from framebuf.capture.pace import BackOff
+from framebuf.capture.recorder import Recorder
+from framebuf.capture.source import patience_s, without_credentials
 from framebuf.errors import ConfigError, RingError, SourceError
 from framebuf.units import SECOND_NS
 
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
     from framebuf import config
     from framebuf.buffer.buffer import Buffer
     from framebuf.capture.clock import StreamClock
-    from framebuf.capture.source import Grab, Source
-    from framebuf.units import Moment
+    from framebuf.capture.source import Source
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +34,9 @@ class Camera:
 
     `start` and `stop` belong to the thread that owns the camera; what is public may be read by
     any thread and is written by the camera's only. `on_fatal` is called with what reopening cannot
-    mend. An exception that is not expected ends that thread, and the process by its excepthook.
+    mend: a RingError ends the thread; after a ConfigError, of memory that holds no frame, it goes
+    on trying, for another size may come. An exception that is not expected ends that thread, and
+    the process by its excepthook.
     """
 
     def __init__(
@@ -50,12 +52,8 @@ class Camera:
         """The source was open at least once."""
         self.reopened = 0
         """Times the source was opened again after it failed."""
-        self.decimated = 0
-        """Frames passed over to keep `fps` a second."""
-        self.undecodable = 0
-        """Frames that exist but could not be decoded."""
-        self.outdated = 0
-        """Frames that came too late: of a time of which was told that no more come."""
+        self.recorder = Recorder(config.name, config.fps, buffer)
+        """Counts what was not kept as it came."""
         self.clock: StreamClock | None = None
         """What stamps the frames; None: their arrival."""
         self.last_error: str | None = None
@@ -69,7 +67,7 @@ class Camera:
         self._state = "new"
         self._stop = threading.Event()
         self._back_off = BackOff()
-        self._decimator = Decimator(config.fps)
+        self._measured: float | None = None  # frames a second of a source that does not say
         self._thread = threading.Thread(target=self._run, name=f"camera-{self.name}", daemon=True)
 
     def start(self) -> None:
@@ -89,14 +87,17 @@ class Camera:
             except SourceError as error:
                 if not self._stop.is_set():
                     self._wait(error)
-            except (ConfigError, RingError) as error:
+            except ConfigError as error:
+                self._on_fatal(error)
+                self._wait(error)
+            except RingError as error:
                 self._state = "failed"
                 self.last_error = str(error)
                 self._on_fatal(error)
                 return
         self._state = "stopped"
 
-    def _wait(self, error: SourceError) -> None:
+    def _wait(self, error: SourceError | ConfigError) -> None:
         """Tell an outage once, and wait before the next attempt."""
         if self.last_error is None:
             _log.warning(
@@ -113,18 +114,27 @@ class Camera:
         self._state = "opening"
         self._beat()
         wanted = self._config
-        source = self._open(wanted.source, fps=wanted.fps, size=wanted.size, stop=self._stop)
+        source = self._open(
+            wanted.source,
+            fps=wanted.fps,
+            size=wanted.size,
+            patience_s=patience_s(wanted.stale_ns),
+            stop=self._stop,
+        )
         try:
+            if source.rate is None and wanted.fps is None and not self.has_opened:
+                self._measured = source.measure()
             self.reopened += self.has_opened
             self.has_opened = True
             self._state = "open"
-            rates = [rate for rate in (source.rate, self._config.fps) if rate]
+            self.recorder.opened()
+            rates = [rate for rate in (source.rate or self._measured, wanted.fps) if rate]
             # While nothing is known of the source, fps is the most that will be kept
             self.clock = source.clock
             lateness_ns = LATENESS_NS if source.clock else 0
             self._buffer.opened(min(rates, default=None), lateness_ns, source.largest)
             self._read(source)
-        except SourceError:
+        except (SourceError, ConfigError):
             self._buffer.interrupted()
             raise
         finally:
@@ -137,31 +147,13 @@ class Camera:
             self._beat()
             grab = source.grab()
             self._beat()
-            captured = self._buffer.arrived(grab.captured)
-            if captured is None:
-                self.outdated += 1
-            else:
+            captured = self.recorder.take(grab)
+            if captured is not None:
                 opened_ns = captured.mono_ns if opened_ns is None else opened_ns
                 if captured.mono_ns - opened_ns >= _HEALTHY_NS:
                     self._end_outage()
-                self._keep(grab, captured)
             if self._stop.is_set():
                 raise SourceError("stopped")
-
-    def _keep(self, grab: Grab, captured: Moment) -> None:
-        if not self._decimator.keeps(captured.mono_ns):
-            self._buffer.passed_over()
-            self.decimated += 1
-            return
-        slot = self._buffer.begin(captured, grab.height, grab.width, grab.origin)
-        if slot is not None:
-            try:
-                error = grab.write(slot.pixels) if grab.error is None else grab.error
-            except SourceError:
-                self._buffer.discard(slot)
-                raise
-            self._buffer.commit(slot, error)
-            self.undecodable += error is not None
 
     def _end_outage(self) -> None:
         self._back_off.reset()
@@ -175,5 +167,5 @@ class Camera:
     def __repr__(self) -> str:
         return (
             f"<Camera {self.name} {self._state}, {self.reopened} reopened, "
-            f"{self.decimated} decimated, {self.undecodable} undecodable>"
+            f"{self.recorder.decimated} decimated, {self.recorder.undecodable} undecodable>"
         )

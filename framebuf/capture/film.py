@@ -47,6 +47,10 @@ class Film:
         """
         return cls(path, Video.open(str(path)), stop)
 
+    def measure(self) -> float | None:
+        """At which it is played."""
+        return 1 / self._period_s
+
     def grab(self) -> Grab:
         """The next frame, when its turn has come.
 

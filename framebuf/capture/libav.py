@@ -31,6 +31,8 @@ _NO_TIMESTAMPS = 0x80
 # Before 17 there is no such parameter, and one thread
 _ONE_THREAD: dict[str, Any] = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
 
+TimedOut = av.error.ExitError
+"""So libav says that a time-out passed."""
 Packet: TypeAlias = "av.Packet[VideoStream]"
 Timed: TypeAlias = "av.Packet[VideoStream] | VideoFrame"
 Picture: TypeAlias = "VideoFrame | str"
@@ -163,6 +165,6 @@ def _sane(rate: SupportsFloat | None) -> float | None:
 
 def _why(error: av.FFmpegError) -> str:
     """One line, without the URL that libav puts into its own."""
-    if isinstance(error, av.error.ExitError):
+    if isinstance(error, TimedOut):
         return "it timed out"
     return error.strerror or type(error).__name__

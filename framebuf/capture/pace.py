@@ -1,4 +1,4 @@
-"""When: a file's frames paced, a camera's frames thinned, a lost camera tried again."""
+"""When: a file's frames paced, a camera's measured and thinned, a lost camera tried again."""
 
 from __future__ import annotations
 
@@ -67,6 +67,47 @@ class Decimator:
             self._due_ns = stamp_ns - self._period_ns // 4
         self._due_ns += self._period_ns
         return True
+
+
+class Meter:
+    """Measures the rate at which frames arrive, for a second or two of them.
+
+    What arrives at first without a pause was held back while the source was opened, and says
+    nothing.
+    """
+
+    _PAUSE_NS = 2 * 10**6
+    _LONG_NS = SECOND_NS
+    _STEPS = 12
+
+    def __init__(self) -> None:
+        self._last_ns: int | None = None
+        self._from_ns: int | None = None  # the last of those that came without a pause
+        self._steps = 0
+
+    def count(self, arrived_ns: int) -> None:
+        """A frame has arrived; monotonic."""
+        if self._from_ns is None and self._last_ns is not None:
+            paused = arrived_ns - self._last_ns >= self._PAUSE_NS
+            self._from_ns = self._last_ns if paused else None
+        self._last_ns = arrived_ns
+        self._steps += self._from_ns is not None
+
+    @property
+    def enough(self) -> bool:
+        """Whether more frames would say little more."""
+        return self._steps >= self._STEPS or self._passed_ns() >= self._LONG_NS
+
+    @property
+    def rate(self) -> float | None:
+        """Frames a second; None before the first pause."""
+        passed_ns = self._passed_ns()
+        return round(self._steps * SECOND_NS / passed_ns, 2) if passed_ns else None
+
+    def _passed_ns(self) -> int:
+        if self._from_ns is None or self._last_ns is None:
+            return 0
+        return self._last_ns - self._from_ns
 
 
 class BackOff:

@@ -58,6 +58,10 @@ class Pictures:
         pictures.largest = max(frame_bytes(file) for file in pictures._files[:_MOST_LOOKED_AT])
         return pictures
 
+    def measure(self) -> float | None:
+        """At which they are read."""
+        return self.rate
+
     def grab(self) -> Grab:
         """The next picture, when its turn has come. At each repeat the folder is listed again.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from framebuf.frames import LIVE, Origin
-from framebuf.units import Moment
+from framebuf.units import SECOND_NS, Moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +24,17 @@ _BARE_HOST = re.compile(r"(\[[^\]@]*\]|[^/?#@:\[]*)(:\d*)?([/?#]|$)")
 _SECRET = re.compile(
     r"([/?&;_](?:user(?:name)?|pass(?:word|wd)?|pwd|token|auth|key|secret)=)[^&/;#]*", re.IGNORECASE
 )
+
+
+PATIENCE_S = 1.5
+"""How long a stream may be silent, unless its camera may be for longer."""
+_SLACK_S = 0.5
+"""So much before its camera counts as away a stream is given up."""
+
+
+def patience_s(stale_ns: int) -> float:
+    """How long a stream may be silent whose camera counts as away after that."""
+    return max(PATIENCE_S, stale_ns / SECOND_NS - _SLACK_S)
 
 
 def _nothing(dst: NDArray[np.uint8]) -> None:
@@ -67,6 +78,15 @@ class Source(Protocol):
     @property
     def largest(self) -> int:
         """Bytes of the largest frame, height · width · 3, where they differ; 0: nothing known."""
+
+    def measure(self) -> float | None:
+        """Frames a second: what the source says, else what it gives within a second or two.
+
+        Before the first grab. A stream's frames come all the same, a device's are gone.
+
+        Raises:
+            SourceError: the source failed, or the stop event is set.
+        """
 
     def grab(self) -> Grab:
         """Block until the next frame has arrived.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import cv2
 
+from framebuf.capture.pace import Meter
 from framebuf.capture.source import Grab, now
 from framebuf.errors import SourceError
 
@@ -76,6 +77,17 @@ class Device:
         device = cls(path, capture, _size_of(capture), stop)
         device._tell(size, fps)
         return device
+
+    def measure(self) -> float | None:
+        """Frames a second: what the driver says, else what comes within a second.
+
+        Raises:
+            SourceError: no frame came for two seconds, or the stop event is set.
+        """
+        meter = Meter()
+        while self.rate is None and not meter.enough:
+            meter.count(self.grab().captured.mono_ns)
+        return self.rate or meter.rate
 
     def grab(self) -> Grab:
         """The next frame; it is decoded as it is written.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -41,10 +42,12 @@ def trigger(
         Path | None, typer.Option("-c", "--config", help="Whose broker and node to use.")
     ] = None,
     host: Annotated[str | None, typer.Option(help="The broker, instead of -c's.")] = None,
-    port: Annotated[int | None, typer.Option(help="Its port.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Its port.")] = None,
     node: Annotated[str | None, typer.Option(help="The node's name.")] = None,
     base: Annotated[str | None, typer.Option(help="The base topic.")] = None,
-    timeout: Annotated[float, typer.Option(help="Seconds of silence to give up after.")] = 35.0,
+    timeout: Annotated[
+        float, typer.Option(min=0, max=86400, help="Seconds of silence to give up after.")
+    ] = 35.0,
 ) -> None:
     """Send a trigger to a camera, and show what comes back.
 
@@ -57,9 +60,11 @@ def trigger(
     from framebuf.service.caller import Caller, NoAnswerError  # noqa: PLC0415
     from framebuf.service.orders import made_up_id  # noqa: PLC0415
 
+    if math.isnan(timeout):
+        raise typer.BadParameter("nan is no time", param_hint="--timeout")
     try:
         told = None if meta is None else msgspec.json.decode(meta)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise typer.BadParameter(f"not JSON: {error}", param_hint="--meta") from error
     asked = {
         "id": id or made_up_id(),
@@ -74,7 +79,8 @@ def trigger(
         "meta": told,
     }
     document = {key: value for key, value in asked.items() if value is not None}
-    mqtt, topics = _broker(config, host, port, node, base)
+    _check(document)
+    mqtt, topics = _broker(config, camera, host, port, node, base)
     said: dict[str, Any] = {"ack": None, "results": [], "done": None}
     code = NO_ANSWER
     try:
@@ -144,13 +150,41 @@ def _code(document: dict[str, Any], code: int) -> int:
 
 
 def _span(text: str | None) -> str | int | None:
-    return int(text) if text is not None and text.isascii() and text.isdigit() else text
+    if text is None or len(text) > 10 or not (text.isascii() and text.isdigit()):
+        return text
+    return int(text)
+
+
+def _check(document: dict[str, Any]) -> None:
+    """What the node would refuse unread is an error here; it could not say of whose trigger.
+
+    Raises:
+        BadParameter: the trigger is none.
+    """
+    import msgspec  # noqa: PLC0415
+
+    from framebuf.contract import decode_trigger  # noqa: PLC0415
+    from framebuf.errors import ContractError  # noqa: PLC0415
+
+    try:
+        decode_trigger(msgspec.json.encode(document))
+    except (ContractError, UnicodeError, RecursionError) as error:
+        raise typer.BadParameter(f"the trigger is none: {error}") from error
 
 
 def _broker(
-    config: Path | None, host: str | None, port: int | None, node: str | None, base: str | None
+    config: Path | None,
+    camera: str,
+    host: str | None,
+    port: int | None,
+    node: str | None,
+    base: str | None,
 ) -> tuple[Mqtt, Topics]:
-    """From the options, else from a configuration file that is there, else the defaults."""
+    """From the options, else from a configuration file that is there, else the defaults.
+
+    Raises:
+        BadParameter: a name cannot be a topic's.
+    """
     import msgspec  # noqa: PLC0415
 
     from framebuf import config as configuration  # noqa: PLC0415
@@ -164,4 +198,14 @@ def _broker(
         mqtt, name = configuration.Mqtt(), configuration.Node().name
     given = {"host": host, "port": port, "base": base}
     mqtt = msgspec.structs.replace(mqtt, **{k: v for k, v in given.items() if v is not None})
+    for hint, value, kind in (
+        ("CAMERA", camera, configuration.Name),
+        ("--node", node or name, configuration.Name),
+        ("--base", mqtt.base, configuration.Base),
+        ("--host", mqtt.host, configuration.Host),
+    ):
+        try:
+            msgspec.convert(value, kind)
+        except (msgspec.ValidationError, UnicodeError) as error:
+            raise typer.BadParameter(f"{value!a} cannot be one", param_hint=hint) from error
     return mqtt, Topics(mqtt.base, node or name)

@@ -8,10 +8,13 @@ from framebuf.config import checks, file
 from framebuf.config.file import Loaded
 from framebuf.config.tables import (
     DEFAULT_PATH,
+    Base,
     Camera,
     Config,
+    Host,
     Model,
     Mqtt,
+    Name,
     Node,
     TriggerDefaults,
     schema,
@@ -22,11 +25,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_PATH",
+    "Base",
     "Camera",
     "Config",
+    "Host",
     "Loaded",
     "Model",
     "Mqtt",
+    "Name",
     "Node",
     "TriggerDefaults",
     "load",

@@ -22,7 +22,7 @@ def _text(pattern: str) -> msgspec.Meta:
 
 
 # Brokers refuse controls and non-characters, and the client then tries for ever
-_LEVEL = r"[^+#/\x00-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff]+"
+_LEVEL = r"[^+#/\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]+"
 
 Name = Annotated[str, _text("[A-Za-z0-9._-]{1,64}")]
 Prefix = Annotated[str, _text(rf"(?!\$){_LEVEL}(/{_LEVEL})*/?")]
@@ -31,6 +31,8 @@ NotNegative = Annotated[int, msgspec.Meta(ge=0)]
 BatchSize = Annotated[int, msgspec.Meta(ge=1, le=1024)]
 Fraction = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+Base = Annotated[str, _text(rf"(?!\$){_LEVEL}(/{_LEVEL})*")]
+Host = Annotated[str, msgspec.Meta(min_length=1)]
 
 Task = Literal["classify", "detect", "embed", "raw", "auto"]
 """`auto`: what the .rknn file says."""
@@ -60,9 +62,9 @@ class Node(Table, frozen=True, kw_only=True):
 
 
 class Mqtt(Table, frozen=True, kw_only=True):
-    host: Annotated[str, msgspec.Meta(min_length=1)] = "localhost"
+    host: Host = "localhost"
     port: Port = 1883
-    base: Annotated[str, _text(rf"(?!\$){_LEVEL}(/{_LEVEL})*")] = "framebuf"
+    base: Base = "framebuf"
     username: str | None = None
     password_file: str | None = None
     response_prefix: tuple[Prefix, ...] = ()

@@ -24,7 +24,13 @@ from framebuf.contract.messages import (
     encode,
     utc_text,
 )
-from framebuf.contract.sizes import fit_result, smaller_done, smaller_result
+from framebuf.contract.sizes import (
+    TooLarge,
+    fit_result,
+    smaller_ack,
+    smaller_done,
+    smaller_result,
+)
 from framebuf.contract.triggers import (
     MAX_AHEAD_NS,
     Images,
@@ -54,6 +60,7 @@ __all__ = [
     "Reason",
     "Result",
     "Stats",
+    "TooLarge",
     "Topics",
     "Trigger",
     "WindowTimes",
@@ -64,6 +71,7 @@ __all__ = [
     "for_camera",
     "read_id",
     "schemas",
+    "smaller_ack",
     "smaller_done",
     "smaller_result",
     "utc_text",
@@ -94,6 +102,7 @@ MESSAGES: tuple[type[msgspec.Struct], ...] = (
     Ack,
     Result,
     Done,
+    TooLarge,
     Info,
     Stats,
 )

@@ -19,7 +19,7 @@ from framebuf.results import (
 from framebuf.units import rfc3339
 
 # A factory, because omit_defaults leaves out what equals a plain default
-_VERSION: Any = msgspec.field(default_factory=lambda: 1)
+VERSION: Any = msgspec.field(default_factory=lambda: 1)
 
 Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
 Time = Annotated[str, msgspec.Meta(description="RFC 3339, UTC, milliseconds")]
@@ -30,7 +30,7 @@ LeftOut = Literal["embedding", "outputs", "meta", "summary"]
 class Ack(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`C/ack`, out; `B/ack` where a trigger for several cameras is rejected."""
 
-    v: Literal[1] = _VERSION
+    v: Literal[1] = VERSION
     id: str | None
     camera: str | None = None
     """None on `B/ack`, which is about no camera of the node."""
@@ -62,7 +62,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     Detections have an error beside them where a second model failed on some of them.
     """
 
-    v: Literal[1] = _VERSION
+    v: Literal[1] = VERSION
     id: Id
     index: Count
     camera: str
@@ -138,7 +138,7 @@ Reason = Literal[
 class Done(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`C/done`, out: the one document that ends an accepted id."""
 
-    v: Literal[1] = _VERSION
+    v: Literal[1] = VERSION
     event_type: Outcome
     id: Id
     camera: str
@@ -191,7 +191,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
 class Info(msgspec.Struct, frozen=True, kw_only=True):
     """`B/info`, out, retained."""
 
-    v: Literal[1] = _VERSION
+    v: Literal[1] = VERSION
     version: str
     boot_id: str
     at: Time
@@ -205,7 +205,7 @@ class Info(msgspec.Struct, frozen=True, kw_only=True):
 class Stats(msgspec.Struct, frozen=True, kw_only=True):
     """`B/stats`, out, once a minute: counts since the process started, and states now."""
 
-    v: Literal[1] = _VERSION
+    v: Literal[1] = VERSION
     at: Time
     uptime_s: float
     counters: dict[str, int]

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from framebuf.contract.messages import Done, LeftOut, Result, encode
+from framebuf.contract.messages import (
+    VERSION,
+    Ack,
+    Count,
+    Done,
+    Id,
+    LeftOut,
+    Outcome,
+    Result,
+    encode,
+)
 from framebuf.results import Failure
 
 if TYPE_CHECKING:
@@ -15,8 +25,19 @@ if TYPE_CHECKING:
     from framebuf.results import Detection
 
 _LARGE: tuple[LeftOut, ...] = ("embedding", "outputs")
-_RESULT = msgspec.json.Decoder(Result)
-_DONE = msgspec.json.Decoder(Done)
+
+
+class TooLarge(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """In place of a result or a done document of which the broker takes no other form."""
+
+    v: Literal[1] = VERSION
+    event_type: Outcome | None = None
+    """Of a done document."""
+    id: Id
+    index: Count | None = None
+    """Of a result."""
+    camera: str
+    error: Failure
 
 
 def fit_result(result: Result, room: int) -> Result:
@@ -32,9 +53,8 @@ def fit_result(result: Result, room: int) -> Result:
         less = msgspec.structs.replace(bare, left_out=left_out)
         if len(encode(less)) <= room:
             return less
-    error = Failure("too_large", f"the broker takes {room} bytes of it")
     return msgspec.structs.replace(
-        bare, detections=None, classes=None, crops_left_out=0, error=error
+        bare, detections=None, classes=None, crops_left_out=0, error=_failure(room)
     )
 
 
@@ -43,13 +63,39 @@ def _bare(detections: Iterable[Detection]) -> tuple[Detection, ...]:
 
 
 def smaller_result(payload: bytes, room: int) -> bytes:
-    """As `fit_result`, for one that is encoded."""
-    return encode(fit_result(_RESULT.decode(payload), room))
+    """As `fit_result`, for one that is encoded; and where that is too large, its bare error."""
+    result = fit_result(_RESULT.decode(payload), room)
+    less = encode(result)
+    if len(less) <= room:
+        return less
+    failure = result.error or _failure(room)
+    return encode(TooLarge(id=result.id, index=result.index, camera=result.camera, error=failure))
 
 
 def smaller_done(payload: bytes, room: int) -> bytes:
-    """A done document without `meta`; where that is not enough, without `summary` too."""
+    """A done document without `meta`, then without `summary`; then its bare error."""
     done = msgspec.structs.replace(_DONE.decode(payload), meta=msgspec.UNSET, left_out=("meta",))
     if len(encode(done)) > room:
         done = msgspec.structs.replace(done, summary={}, left_out=("meta", "summary"))
-    return encode(done)
+    less = encode(done)
+    if len(less) <= room:
+        return less
+    outcome, failure = done.event_type, _failure(room)
+    return encode(TooLarge(event_type=outcome, id=done.id, camera=done.camera, error=failure))
+
+
+def smaller_ack(payload: bytes, room: int) -> bytes:
+    """An ack whose error has its code alone."""
+    del room
+    ack = _ACK.decode(payload)
+    error = Failure(ack.error.code, "") if ack.error is not None else None
+    return encode(msgspec.structs.replace(ack, error=error))
+
+
+def _failure(room: int) -> Failure:
+    return Failure("too_large", f"the broker takes {room} bytes of it")
+
+
+_ACK = msgspec.json.Decoder(Ack)
+_DONE = msgspec.json.Decoder(Done)
+_RESULT = msgspec.json.Decoder(Result)

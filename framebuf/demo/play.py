@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from framebuf.demo.client import Client
-    from framebuf.service.caller import Answer
+    from framebuf.service.caller import Answer, Caller
 
 EVERY_S = 5.0
 """From one trigger to the next."""
@@ -68,9 +67,9 @@ def once(
         stage = _open(stack, screen, source, broker, models)
         album = _album(stage, screen, out)
         exchange = Exchange(_trigger(1))
-        screen.sent(stage.client.topic, exchange.trigger)
+        screen.sent(stage.caller.topic, exchange.trigger)
         gallery = Gallery()
-        for answer in _answers(stage.client, exchange):
+        for answer in _answers(stage.caller, exchange):
             _show(screen, gallery, answer, own=True)
         _write(album, screen, exchange)
     return exchange
@@ -89,7 +88,7 @@ def for_ever(source: str | None, out: Path, *, broker: str | None, models: Seque
         album = _album(stage, screen, out)
         screen.invite(stage)
         try:
-            _serve(stage.client, screen, album)
+            _serve(stage.caller, screen, album)
         except KeyboardInterrupt:
             screen.say("stopping")
 
@@ -104,7 +103,7 @@ def _open(
     with screen.status("starting") as status:
         stage = stack.enter_context(set_up(source, broker, status.update, models))
         status.update("filling the buffer")
-        _fill(stage.client)
+        _fill(stage.caller)
     screen.introduce(stage)
     return stage
 
@@ -117,7 +116,7 @@ def _album(stage: Stage, screen: Screen, out: Path) -> Album | None:
     return None
 
 
-def _fill(client: Client) -> None:
+def _fill(caller: Caller) -> None:
     """Wait until a trigger gets all it asks for.
 
     The largest picture makes a new ring, and what was in the old one is lost: the window has to
@@ -131,7 +130,7 @@ def _fill(client: Client) -> None:
     while True:
         probes += 1
         probe = Exchange(_trigger(probes) | {"id": f"warm-up-{probes}"})
-        for _ in _answers(client, probe):
+        for _ in _answers(caller, probe):
             pass
         seqs = [result["frame"]["seq"] for result in probe.results]
         if seqs and min(seqs) >= scene.FRAMES and not probe.done.get("missing"):
@@ -144,7 +143,7 @@ def _fill(client: Client) -> None:
         raise SourceError(f"the camera gave no frames within {FILL_S:g} s: {why}")
 
 
-def _serve(client: Client, screen: Screen, album: Album | None) -> None:
+def _serve(caller: Caller, screen: Screen, album: Album | None) -> None:
     open_ones: dict[str, Exchange] = {}
     gallery = Gallery()
     sent, due = 0, time.monotonic()
@@ -154,9 +153,9 @@ def _serve(client: Client, screen: Screen, album: Album | None) -> None:
             sent += 1
             trigger = _trigger(sent)
             open_ones[trigger["id"]] = Exchange(trigger)
-            screen.sent(client.topic, trigger)
-            client.send(trigger)
-        answer = client.hear(due - time.monotonic())
+            screen.sent(caller.topic, trigger)
+            caller.send(trigger)
+        answer = caller.hear(due - time.monotonic())
         if answer is None or answer.leaf == "status":
             continue
         id = answer.document["id"]
@@ -171,10 +170,10 @@ def _trigger(number: int) -> Document:
     return {"id": f"demo-{number}", "mode": "window", "before": scene.FRAMES}
 
 
-def _answers(client: Client, exchange: Exchange) -> Iterator[Answer]:
+def _answers(caller: Caller, exchange: Exchange) -> Iterator[Answer]:
     """Send the trigger; yield what comes back until the last, or until there has been silence."""
-    client.send(exchange.trigger)
-    while (answer := client.hear(ANSWER_S)) is not None:
+    caller.send(exchange.trigger)
+    while (answer := caller.hear(ANSWER_S)) is not None:
         if answer.document.get("id") != exchange.trigger["id"]:
             continue
         yield answer

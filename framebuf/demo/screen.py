@@ -66,7 +66,7 @@ class Screen:
     def invite(self, stage: Stage) -> None:
         """Say how to send a trigger oneself."""
         self._say("Trigger it yourself, from another terminal:")
-        pub = f"mosquitto_pub -V mqttv5 -h {HOST} -p {stage.port} -t {stage.client.topic} -n"
+        pub = f"mosquitto_pub -V mqttv5 -h {HOST} -p {stage.port} -t {stage.caller.topic} -n"
         tool = f"framebuf trigger {scene.CAMERA} --wait -c {stage.configuration}"
         self._say(Text(f"  {pub}\n  {tool}", "cyan"))
         self._say("Ctrl-C ends it and leaves nothing behind but the pictures.")

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from framebuf.capture import open_source
 from framebuf.contract import Topics
 from framebuf.demo import broker, scene
-from framebuf.demo.client import Client, Inbox
 from framebuf.demo.interrupts import Interrupts
 from framebuf.errors import FramebufError
+from framebuf.service.caller import Caller
 from framebuf.service.daemon import Daemon
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 MEMORY = Path("/dev/shm")
+_CONNECT_S = 10.0
 _READY_S = 60.0
 _STOP_S = 20.0
 """Longer than the daemon's own patience with its parts."""
@@ -35,8 +36,8 @@ _STOP_S = 20.0
 class Stage:
     """What runs, for whoever plays on it."""
 
-    def __init__(self, client: Client, loaded: Loaded, kind: str) -> None:
-        self.client = client
+    def __init__(self, caller: Caller, loaded: Loaded, kind: str) -> None:
+        self.caller = caller
         self.broker = kind
         """Which broker runs."""
         self.port = loaded.config.mqtt.port
@@ -71,16 +72,15 @@ def set_up(
             loaded = scene.load(folder, port, source, models)
             tell("opening the camera")
             _check_source(loaded.config.camera[0].source)
-            inbox = Inbox()
             mqtt = loaded.config.mqtt
-            client = Client(mqtt, Topics(mqtt.base, scene.NODE), scene.CAMERA, inbox)
-            parts.callback(client.close)
-            client.connect()
+            caller = Caller(mqtt, Topics(mqtt.base, scene.NODE), scene.CAMERA)
+            parts.callback(caller.close)
+            caller.connect(_CONNECT_S)
             tell("loading the model")
             with interrupts.held():
-                parts.enter_context(_daemon(loaded, inbox))
-            _wait_until_online(client)
-            yield Stage(client, loaded, program.kind)
+                parts.enter_context(_daemon(loaded, caller))
+            _wait_until_online(caller)
+            yield Stage(caller, loaded, program.kind)
         finally:
             interrupts.ignore()  # else a broker could be left running, and memory taken
 
@@ -105,17 +105,17 @@ def _check_source(source: str) -> None:
 
 
 @contextmanager
-def _daemon(loaded: Loaded, inbox: Inbox) -> Iterator[None]:
-    """Run the daemon on a thread; what ends it before its time goes into `inbox`."""
+def _daemon(loaded: Loaded, caller: Caller) -> Iterator[None]:
+    """Run the daemon on a thread; of what ends it before its time `caller` hears."""
 
     def failed(args: threading.ExceptHookArgs) -> None:
-        _fail(inbox, args.exc_value or args.exc_type())
+        _fail(caller, args.exc_value or args.exc_type())
 
     def serve() -> None:
         try:
             node.run()
         except Exception as error:  # noqa: BLE001 - the main thread decides
-            _fail(inbox, error)
+            _fail(caller, error)
 
     hook, threading.excepthook = threading.excepthook, failed
     try:
@@ -131,16 +131,16 @@ def _daemon(loaded: Loaded, inbox: Inbox) -> Iterator[None]:
         threading.excepthook = hook
 
 
-def _fail(inbox: Inbox, error: BaseException) -> None:
+def _fail(caller: Caller, error: BaseException) -> None:
     if not isinstance(error, FramebufError):
         _log.error("the daemon failed", exc_info=error)
-    inbox.put(error)
+    caller.fail(error)
 
 
-def _wait_until_online(client: Client) -> None:
+def _wait_until_online(caller: Caller) -> None:
     end = time.monotonic() + _READY_S
     while (left := end - time.monotonic()) > 0:
-        answer = client.hear(left)
+        answer = caller.hear(left)
         if answer is not None and answer.document.get("status") == "online":
             return
     raise FramebufError(f"the daemon was not ready within {_READY_S:g} s")

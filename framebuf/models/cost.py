@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from framebuf.errors import InferenceError
 from framebuf.models import profile
 from framebuf.models.plan import Cost, Plan
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from framebuf.models.context import Context, Measured
     from framebuf.models.network import Network
 
+TRIES = 3
 PICTURE = (720, 1280)
 """Height, width of what is prepared for timing; grey."""
 
@@ -40,17 +44,25 @@ def timed(
     else running alone.
 
     Raises:
-        InferenceError: the runtime failed.
+        InferenceError: the runtime failed three times.
     """
     picture = np.full((*PICTURE, 3), 114, np.uint8) if picture is None else picture
     costs: dict[int, Cost] = {}
     for context in network.contexts:
         for size in context.sizes:
             if size not in costs:
-                measured = context.measure(size, picture, runs=2)
+                measured = _measured(context, size, picture)
                 ms = max(measured) if whole else measured.infer_ms
                 costs[size] = Cost(size, round(ms * 1e6), takes_all=context.core is None)
     return tuple(costs[size] for size in sorted(costs))
+
+
+def _measured(context: Context, size: int, picture: NDArray[np.uint8]) -> Measured:
+    """One failed call is no reason not to start: the next may succeed."""
+    for _ in range(TRIES - 1):
+        with suppress(InferenceError):
+            return context.measure(size, picture, runs=2)
+    return context.measure(size, picture, runs=2)
 
 
 def plan_of(network: Network, costs: tuple[Cost, ...]) -> Plan:

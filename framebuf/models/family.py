@@ -48,7 +48,8 @@ class Family:
             asked = _listed(self.asked)
             raise ModelError(
                 f"{path}: batch_sizes asks for {asked}, the file holds {spec.batch} only; "
-                "leave batch_sizes out, or give one file a size: name-batch{1,4,8}"
+                "leave batch_sizes out, or give one file a size: name-batch{1,4,8}",
+                "batch_sizes",
             )
         return (spec.batch,)
 
@@ -63,7 +64,9 @@ def members(path: str, batch_sizes: Sequence[int] | None = None) -> Family:
     """
     asked = None if batch_sizes is None else tuple(sorted(set(batch_sizes)))
     if asked is not None and (not asked or asked[0] < 1):
-        raise ModelError(f"{path}: expected batch sizes of 1 or more, got {_listed(asked)}")
+        raise ModelError(
+            f"{path}: expected batch sizes of 1 or more, got {_listed(asked)}", "batch_sizes"
+        )
     if "{" not in path and "}" not in path:
         return Family(_existing({None: path}), asked)
     sizes = _braces(path)
@@ -71,7 +74,8 @@ def members(path: str, batch_sizes: Sequence[int] | None = None) -> Family:
         if missing := [size for size in asked if size not in sizes]:
             raise ModelError(
                 f"{path}: batch_sizes asks for {_listed(missing)}, the braces hold "
-                f"{_listed(sizes)}; compile those sizes, or leave batch_sizes out"
+                f"{_listed(sizes)}; compile those sizes, or leave batch_sizes out",
+                "batch_sizes",
             )
         sizes = asked
     return Family(_existing({size: re.sub(r"\{.*\}", str(size), path) for size in sizes}), asked)

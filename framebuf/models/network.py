@@ -136,13 +136,13 @@ class _Opening:
             )  # fmt: skip
 
     def check_parity(self) -> None:
-        """Whether each slot answers as it should; `parity` says what follows. Not of simulated ones.
+        """Whether each slot answers as it should; `parity` says what follows.
 
         Raises:
             ModelError: one does not, and such a model is to be refused.
             InferenceError: the runtime failed.
         """
-        if not is_simulated(self._platform):
+        if not is_simulated(self._platform):  # whose slots cannot differ
             enforce(self._model.name, self._members, self._model.parity)
 
     def _sizes(self, member: int | None, path: Path) -> tuple[int, ...]:

@@ -47,7 +47,7 @@ class Preparer:
         if spec.layout == "other" or spec.dtype not in ("uint8", "float32"):
             raise ModelError(f"expected a picture of uint8 or float32, the input is {spec}")
         if spec.dtype == "uint8" and (mean or std):
-            raise ModelError(f"mean and std are for a float32 input, this one is {spec}")
+            raise ModelError(f"mean and std are for a float32 input, this one is {spec}", "mean")
         self.spec = spec
         self.resize: Resize = resize
         self.channels: Channels = channels
@@ -152,13 +152,14 @@ def open_preparer(model: Model, spec: TensorSpec) -> Preparer:
     if spec.dtype == "float32" and (model.mean is None or model.std is None):
         raise ModelError(
             f"model {model.name}: float input {spec} needs mean and std, e.g. "
-            "mean = [123.675, 116.28, 103.53], std = [58.395, 57.12, 57.375]"
+            "mean = [123.675, 116.28, 103.53], std = [58.395, 57.12, 57.375]",
+            "mean",
         )
     resize: Resize = "center-crop" if model.task in ("classify", "embed") else "letterbox"
     try:
         return Preparer(spec, model.resize or resize, model.channels, model.mean, model.std)
     except ModelError as error:
-        raise ModelError(f"model {model.name}: {error}") from error
+        raise ModelError(f"model {model.name}: {error}", error.key) from error
 
 
 def _tables(mean: Triple, std: Triple) -> NDArray[np.float32]:

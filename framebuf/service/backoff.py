@@ -1,8 +1,9 @@
-"""How long to wait before the next connection."""
+"""How long to wait: before the next connection, and before sending again what was refused."""
 
 from __future__ import annotations
 
 import random
+import time
 
 FIRST_S = 0.5
 MAX_S = 20.0
@@ -30,3 +31,30 @@ class Backoff:
 
     def __repr__(self) -> str:
         return f"<Backoff {self.failures} failures>"
+
+
+class Pause:
+    """How long to hold back what the broker refused: a quarter of a second, doubling to eight."""
+
+    FIRST_S, LONGEST_S = 0.25, 8.0
+
+    def __init__(self) -> None:
+        self._next_s = self.FIRST_S
+        self._until_s = 0.0
+
+    def begin(self) -> None:
+        """A refusal; one that comes while a pause lasts belongs to it."""
+        if self.left_s() <= 0:
+            self._until_s = time.monotonic() + self._next_s
+            self._next_s = min(2 * self._next_s, self.LONGEST_S)
+
+    def reset(self) -> None:
+        """The broker takes messages: the next pause is short again."""
+        self._next_s = self.FIRST_S
+
+    def left_s(self) -> float:
+        """How long it still lasts; not above 0: it is over."""
+        return self._until_s - time.monotonic()
+
+    def __repr__(self) -> str:
+        return f"<Pause {max(0.0, self.left_s()):.1f} s left>"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from framebuf.errors import ConfigError
-from framebuf.service import tls
+from framebuf.service import password, tls
 from framebuf.service.backoff import STEADY_S, Backoff
-from framebuf.service.connection import Connection, Ears, End, Welcome
+from framebuf.service.connection import Connection
+from framebuf.service.ears import Ears, End
 from framebuf.service.publisher import Publisher
 from framebuf.service.pulse import Pulse
 from framebuf.service.version import Version
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from framebuf.config import Mqtt
+    from framebuf.service.ears import Welcome
     from framebuf.service.health import Counters
     from framebuf.service.message import Message, Session
     from framebuf.service.outbox import Outgoing
@@ -66,7 +67,7 @@ class Broker:
         self._ears = Ears(
             self._welcomed, on_message, self._publisher.acknowledge, self._unsubscribed
         )
-        self._password = _secret(mqtt.password_file)
+        self._password = password.read(mqtt.password_file)
         self._tls = tls.context(mqtt)
         self._version = Version()
         self._backoff = Backoff()
@@ -219,20 +220,3 @@ class Broker:
             tls=self._tls,
             ears=self._ears,
         )
-
-
-def _secret(path: str | None) -> str | None:
-    """A password from its file, without the line's end.
-
-    Raises:
-        ConfigError: it cannot be read.
-    """
-    if path is None:
-        return None
-    try:
-        return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise ConfigError(
-            "mqtt.password_file", f"{path}: {why}", "make it a text that the service can read"
-        ) from error

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import socket
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
@@ -15,16 +11,19 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from framebuf.service.complaints import Complaints
+from framebuf.service.ears import End, Welcome
 from framebuf.service.message import Message, Refusal
 from framebuf.service.outbox import Outbox
+from framebuf.service.sockets import acknowledge_at_once, send_at_once
 from framebuf.service.tls import why
 from framebuf.units import Moment
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
 
     from framebuf.config import Mqtt
+    from framebuf.service.ears import Ears
     from framebuf.service.message import Session
     from framebuf.service.outbox import Outgoing
 
@@ -36,44 +35,7 @@ _VERSION_NOT_SUPPORTED = 0x84
 _NOT_AUTHORIZED = 0x87
 _TAKEN_OVER = 0x8E
 _TOO_LARGE = 0x95
-
-EndKind = Literal[
-    "unreachable", "closed", "version", "refused", "taken_over", "lost", "garbled", "left"
-]
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """How a connection ended."""
-
-    kind: EndKind
-    """`closed` is before any CONNACK, without a reason; `garbled` over a packet that paho cannot
-    read, such as mosquitto's "packet too large" to a publish, a code that MQTT has not there;
-    `left` was our own wish."""
-    why: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Welcome:
-    """What the broker said when it took the connection."""
-
-    resumed: bool
-    max_packet: int | None
-    """Bytes of the largest packet that it takes; None: it names no limit."""
-    window: int
-    """Messages that may be on their way to it at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ears:
-    """Who is told what. Called on the connection's thread; may not wait."""
-
-    welcomed: Callable[[Connection, Welcome], None]
-    received: Callable[[Message], None]
-    published: Callable[[int, Refusal | None], None]
-    """The broker has answered for packet `mid`; with its reason where it did not take it."""
-    unsubscribed: Callable[[str, str], None]
-    """The broker denies a topic: the topic, and why."""
+_QUOTA_EXCEEDED = 0x97
 
 
 class Connection:
@@ -121,7 +83,12 @@ class Connection:
                 ReceiveMaximum=Outbox.WINDOW,
                 MaximumPacketSize=self._session.max_packet,
             )
-        self._client.connect(self._mqtt.host, self._mqtt.port, KEEPALIVE_S, **more)
+        try:
+            self._client.connect(self._mqtt.host, self._mqtt.port, KEEPALIVE_S, **more)
+        except OSError:  # a certificate that is not trusted is a ValueError too
+            raise
+        except ValueError as error:  # so Python tells of a name too long, or with a NUL
+            raise OSError(f"{self._mqtt.host!a} is no host's name") from error
 
     def turn(self) -> bool:
         """Wait up to a second for the network and serve it. False: the connection is over."""
@@ -171,8 +138,8 @@ class Connection:
             if self._is_5:
                 delay = _properties(PacketTypes.WILLMESSAGE, WillDelayInterval=session.will_delay_s)
             client.will_set(session.will.topic, session.will.payload, 1, True, delay)
-        client.enable_logger(_Complaints(self._complained).logger)
-        client.on_socket_open = _without_delay
+        client.enable_logger(Complaints(self._complained).logger)
+        client.on_socket_open = lambda _client, _data, sock: send_at_once(sock)
         # Set, it keeps paho from writing to the socket on the thread that publishes
         client.on_socket_register_write = lambda *_: None
         client.on_connect = self._connected
@@ -234,7 +201,7 @@ class Connection:
 
     def _received(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
         now = Moment(time.monotonic_ns(), time.time_ns())
-        self._acknowledge_at_once()
+        acknowledge_at_once(self._client.socket())
         told = message.properties
         self._ears.received(
             Message(
@@ -255,47 +222,23 @@ class Connection:
     def _published(
         self, _client: paho.Client, _data: Any, mid: int, reason: Any, _properties: Any
     ) -> None:
-        self._acknowledge_at_once()
+        acknowledge_at_once(self._client.socket())
         refusal = None
         if reason.is_failure:
             refusal = Refusal(
                 str(reason),
                 denied=reason.value == _NOT_AUTHORIZED,
                 too_large=reason.value == _TOO_LARGE,
+                quota=reason.value == _QUOTA_EXCEEDED,
             )
         self._ears.published(mid, refusal)
 
     def _complained(self, error: OSError) -> None:
         self._error = error
 
-    def _acknowledge_at_once(self) -> None:
-        """Ask TCP not to sit on its next ACK for 40 ms, as a PUBACK alone would let it.
-
-        Brokers leave Nagle's algorithm on and hold the next trigger back until that ACK. The
-        option is spent with each use (tcp(7)).
-        """
-        sock = self._client.socket()
-        if isinstance(sock, socket.socket):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-
     def __repr__(self) -> str:
         state = self.end.kind if self.end else "open" if self.opened_s else "opening"
         return f"<Connection {self._mqtt.host}:{self._mqtt.port} {state}>"
-
-
-class _Complaints(logging.Handler):
-    """paho tells its callbacks that a socket failed, and only its log why."""
-
-    def __init__(self, tell: Callable[[OSError], None]) -> None:
-        super().__init__()
-        self._tell = tell
-        self.logger = logging.Logger("paho", logging.ERROR)  # noqa: LOG001 - one a connection
-        self.logger.addHandler(self)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        for said in record.args or ():
-            if isinstance(said, OSError):
-                self._tell(said)
 
 
 def _properties(packet: int, **values: Any) -> Properties:
@@ -303,11 +246,3 @@ def _properties(packet: int, **values: Any) -> Properties:
     for name, value in values.items():
         setattr(properties, name, value)
     return properties
-
-
-def _without_delay(_client: paho.Client, _data: Any, sock: Any) -> None:
-    """Send small messages at once: Nagle's algorithm and delayed ACKs cost 40 ms each."""
-    # A copy of the descriptor, for what paho wraps around websockets is no socket
-    with socket.socket(fileno=os.dup(sock.fileno())) as same:
-        if same.family in (socket.AF_INET, socket.AF_INET6):
-            same.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -84,7 +84,6 @@ class Daemon:
         self._watchdog = Watchdog(self._notifier, own=own_watchdog)
         self._boot_id = boot_id()
         self.counters = Counters()
-        self.ready = threading.Event()
 
     def stop(self) -> None:
         """Ask the daemon to stop. Any thread, and signal handlers."""
@@ -191,7 +190,6 @@ class Daemon:
             ", ".join(f"{n.name} {list(n.sizes)} on {shown(n.platform)}" for n in networks),
         )  # fmt: skip
         self._notifier.tell(READY="1", STATUS=state.text(broker))
-        self.ready.set()
         self._watch(encoder, broker, requests[0], tuple(lanes.values()))
         self._tick(broker, requests[0], state, HungCameras(cameras, directory))
         self._watchdog.close()
@@ -288,14 +286,19 @@ class Daemon:
                 networks.append(open_network(model))
             except ModelError as error:
                 raise self._loaded.error(
-                    f"model[{at}]", str(error), "mend the model's file or its keys"
+                    f"model[{at}].{error.key}", str(error), "mend the model's file or its keys"
                 ) from error
             except MemoryError as error:
                 raise ModelError(f"model {model.name}: no memory to load it") from error
         return networks
 
     def _fail(self, key: str, error: ConfigError | RingError) -> None:
-        """From a camera's thread: nothing that reopening its source can mend."""
+        """From a camera's thread: nothing that reopening its source can mend.
+
+        Memory that holds no frame of one camera takes no other camera's node away.
+        """
+        if isinstance(error, ConfigError) and len(self._config.camera) > 1:
+            return
         self._fatal = self._located(f"{key}.", error) if isinstance(error, ConfigError) else error
         self.stop()
 

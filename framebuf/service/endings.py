@@ -77,8 +77,7 @@ class Endings:
         now = time.monotonic_ns()
         feed.open.remove(request)
         if request.done_payload is None:
-            request.missing["not_captured"] += request.window.not_captured()
-            request.missing["camera_gap"] += request.window.lost_in_gaps(feed.buffer, now)
+            request.missing.update(request.window.missing(feed.buffer, now))
         self._say(request, now)
         feed.claims.forget_before(feed.buffer.oldest_seq())
 

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from framebuf.buffer.window import Claims
+from framebuf.buffer.claims import Claims
 from framebuf.errors import InferenceError
 from framebuf.frames import Part
 

@@ -38,6 +38,8 @@ class Refusal:
     why: str
     denied: bool = False
     too_large: bool = False
+    quota: bool = False
+    """It may take it later."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from framebuf.buffer.window import WindowSpec
+from framebuf.buffer.windowspec import WindowSpec
 from framebuf.contract import MAX_AHEAD_NS
 from framebuf.errors import ContractError
 from framebuf.units import Duration, Moment, parse_rfc3339

@@ -25,6 +25,8 @@ class Outgoing:
     smaller: Callable[[bytes, int], bytes] | None = None
     """What to send in place of a payload that does not fit into so many bytes; the result may still
     not fit. None: nothing can be left out."""
+    tries: int = 0
+    """How often the broker has refused it for quota."""
 
     def size(self) -> int:
         """Bytes of its packet (MQTT 5.0, section 3.3)."""
@@ -56,6 +58,7 @@ class Outbox:
         self._singly = 0  # messages that go one by one, to find the one that ends connections
         self._suspect = ""  # the topic of the last message that was alone when one ended
         self._losses = 0
+        self._held: list[Outgoing] = []
         self._waiting: deque[Outgoing] = deque()
         self._under_way: dict[int, Outgoing] = {}
 
@@ -70,9 +73,28 @@ class Outbox:
 
     def next(self) -> Outgoing | None:
         """The next that may be published now."""
-        if not self._waiting or len(self._under_way) >= (1 if self._singly else self.window):
+        if (
+            self._held
+            or not self._waiting
+            or len(self._under_way) >= (1 if self._singly else self.window)
+        ):
             return None
         return self._waiting.popleft()
+
+    @property
+    def is_held(self) -> bool:
+        """Whether nothing is on its way, and what was refused is held back: until `release`."""
+        return bool(self._held) and not self._under_way
+
+    def hold(self, message: Outgoing) -> None:
+        """It was refused, and may be taken later; until then nothing overtakes it."""
+        self._held.append(message)
+
+    def release(self) -> None:
+        """What was held goes first, in its order, and one by one: the next may be refused too."""
+        self._waiting.extendleft(reversed(self._held))
+        self._held.clear()
+        self._singly = 2 * self.WINDOW
 
     def sent(self, mid: int, message: Outgoing) -> None:
         """The client has it, as packet `mid`; QoS 1."""
@@ -97,14 +119,17 @@ class Outbox:
         self._under_way.clear()
         if lost:
             self._singly = 2 * self.WINDOW
+        poison = None
         if len(lost) == 1:
             self._losses = self._losses + 1 if lost[0].topic == self._suspect else 1
             self._suspect = lost[0].topic
             if self._losses >= max_losses:
                 self._suspect, self._losses = "", 0
-                return lost[0]
+                poison = lost.pop()
         self._waiting.extendleft(reversed(lost))
-        return None
+        if self._held:  # it was sent before those
+            self.release()
+        return poison
 
     def _drop_retained(self, topics: set[str]) -> None:
         if any(message.retain and message.topic in topics for message in self._waiting):
@@ -112,7 +137,8 @@ class Outbox:
             self._waiting = deque(kept)
 
     def __len__(self) -> int:
-        return len(self._waiting) + len(self._under_way)
+        return len(self._held) + len(self._waiting) + len(self._under_way)
 
     def __repr__(self) -> str:
-        return f"<Outbox {len(self._waiting)} waiting, {len(self._under_way)} under way>"
+        waiting = len(self._held) + len(self._waiting)
+        return f"<Outbox {waiting} waiting, {len(self._under_way)} under way>"

@@ -9,13 +9,15 @@ from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
+from framebuf.service.backoff import Pause
+from framebuf.service.limits import Limits
 from framebuf.service.outbox import Outbox, Outgoing
 from framebuf.service.pulse import Pulse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from framebuf.service.connection import Welcome
+    from framebuf.service.ears import Welcome
     from framebuf.service.health import Counters
     from framebuf.service.message import Refusal
 
@@ -23,6 +25,8 @@ _log = logging.getLogger(__name__)
 
 MAX_STRANGERS = 1000
 """Answers to rejected triggers that may wait; more are dropped and counted."""
+MOST_TRIES = 8
+"""Times that a message is sent again which the broker refuses for quota: half a minute in all."""
 MAX_TOLD = 1000
 """Topics whose troubles the log has had; more are only counted."""
 
@@ -56,21 +60,24 @@ class Publisher:
     def __init__(self, greeting: Callable[[], Sequence[Outgoing]], counters: Counters) -> None:
         """`greeting` is what goes out first on each connection."""
         self.connected = threading.Event()
-        self.max_packet: int | None = None
-        """Bytes of the largest packet that the broker takes, as far as known. Any thread reads."""
         self._greeting = greeting
         self._counters = counters
         # one event a publish, PUBACK or connection; bounded as the outbox is
         self._events: SimpleQueue[Outgoing | _Answered | _Connected | str] = SimpleQueue()
         self._outbox = Outbox()
         self._link: Link | None = None
-        self._learned: int | None = None  # as max_packet, from refusals; kept over connections
-        self._given_up: set[str] = set()  # retained topics of the node, on which the broker closes
+        self._limits = Limits()
+        self._pause = Pause()
         self._told: set[tuple[str, str]] = set()
         self._strangers = threading.Semaphore(MAX_STRANGERS)
         self._stop_by = 0.0
         self._thread = threading.Thread(target=self._run, name="mqtt-publish", daemon=True)
         self.pulse = Pulse(self._thread)
+
+    @property
+    def max_packet(self) -> int | None:
+        """Bytes of the largest packet that the broker takes, as far as known. Any thread."""
+        return self._limits.max_packet
 
     def start(self) -> None:
         self._thread.start()
@@ -122,8 +129,22 @@ class Publisher:
             except Empty:
                 self._pump()
                 self.pulse.rest()
-                event = self._events.get()
+                event = self._wait()
         self._finish()
+
+    def _wait(self, longest_s: float | None = None) -> Outgoing | _Answered | _Connected | str:
+        """The next event, or "go on" after a pause.
+
+        Raises:
+            Empty: none for `longest_s`.
+        """
+        pause_s = self._pause.left_s() if self._outbox.is_held else None
+        if pause_s is None or (longest_s is not None and longest_s <= pause_s):
+            return self._events.get(timeout=longest_s)
+        try:
+            return self._events.get(timeout=max(0.0, pause_s))
+        except Empty:
+            return "go on"
 
     def _finish(self) -> None:
         """Send what is left, and wait until the broker has it."""
@@ -131,7 +152,7 @@ class Publisher:
         while self.connected.is_set() and len(self._outbox):
             try:
                 left = max(0.0, self._stop_by - time.monotonic())
-                self._take(self._events.get(timeout=left))
+                self._take(self._wait(left))
             except Empty:
                 return
             self._pump()
@@ -149,12 +170,10 @@ class Publisher:
         elif isinstance(event, _Connected):
             self._link = event.link
             self._outbox.window = event.welcome.window
-            self.max_packet = min(
-                filter(None, (event.welcome.max_packet, self._learned)), default=None
-            )
+            self._limits.told(event.welcome.max_packet)
             self._outbox.add_first(list(self._greeting()))
             self.connected.set()
-        else:
+        elif event != "go on":
             self._link = None
             self.connected.clear()
             garbled = event == "garbled"
@@ -166,26 +185,27 @@ class Publisher:
         """Connections end over it, and would for ever: less of it may do, else it is not sent."""
         self._tell_once(message.topic, "ends the connection over it")
         if garbled:
-            self._learn(message)
+            self._limits.learn(message)
         if message.smaller is None:
             self._counters.add("messages_given_up")
-            if message.retain:
-                self._given_up.add(message.topic)  # else the next greeting would begin anew
+            self._limits.give_up(message)
             _settle(message)
             return
         less = message.smaller(message.payload, len(message.payload) - 1 if garbled else 0)
         self._counters.add("messages_reduced")
         self._outbox.add_first([replace(message, payload=less, smaller=None)])
 
-    def _learn(self, refused: Outgoing) -> None:
-        """The broker has a limit that it did not tell before."""
-        self._learned = min(self._learned or refused.size(), refused.size() - 1)
-        self.max_packet = min(self.max_packet or self._learned, self._learned)
-
     def _answered(self, message: Outgoing, refusal: Refusal | None) -> None:
-        if refusal is not None:
+        if refusal is None:
+            self._pause.reset()
+        else:
+            if refusal.quota and message.tries < MOST_TRIES:
+                self._counters.add("publishes_retried")
+                self._outbox.hold(replace(message, tries=message.tries + 1))
+                self._pause.begin()
+                return
             if refusal.too_large:
-                self._learn(message)
+                self._limits.learn(message)
                 if message.smaller is not None:
                     self._outbox.add_first([message])
                     return
@@ -196,8 +216,10 @@ class Publisher:
         _settle(message)
 
     def _pump(self) -> None:
+        if self._outbox.is_held and self._pause.left_s() <= 0:
+            self._outbox.release()
         while self._link is not None and (message := self._outbox.next()) is not None:
-            fitting = self._fitting(message)
+            fitting = self._limits.fitting(message)
             if fitting is None:
                 self._counters.add("messages_too_large")
                 self._tell_once(
@@ -206,30 +228,13 @@ class Publisher:
                 )
                 _settle(message)
                 continue
+            if fitting is not message:
+                self._counters.add("messages_reduced")
             mid = self._link.publish(fitting)
             if mid is None:
                 self._counters.add("unsent_qos0")
             elif fitting.qos:
                 self._outbox.sent(mid, fitting)
-
-    def _fitting(self, message: Outgoing) -> Outgoing | None:
-        """The message, or what is left of it, so that the broker takes it; None: it never will.
-
-        Sent as it is, it would end the connection, and the next one, and so on for ever.
-        """
-        limit = self.max_packet
-        if message.retain and message.topic in self._given_up:
-            return None
-        if limit is None or (size := message.size()) <= limit:
-            return message
-        if message.smaller is None:
-            return None
-        room = limit - (size - len(message.payload))
-        less = replace(message, payload=message.smaller(message.payload, room), smaller=None)
-        if less.size() > limit:
-            return None
-        self._counters.add("messages_reduced")
-        return less
 
     def _tell_once(self, topic: str, what: str) -> None:
         if (topic, what) not in self._told and len(self._told) < MAX_TOLD:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from framebuf.buffer.window import WindowSpec
+from framebuf.buffer.windowspec import WindowSpec
 from framebuf.contract import Images, Reason
 from framebuf.service.orders import Order
 from framebuf.service.response import Response

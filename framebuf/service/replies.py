@@ -70,7 +70,9 @@ class Replies:
         self._counters.add("triggers_duplicate")
         first_at = contract.utc_text(known.first_at_ns)
         ack = Ack(id=id, camera=camera, status="duplicate", first_at=first_at)
-        self._answer_stranger(self._of(camera, "ack"), contract.encode(ack), response)
+        self._answer_stranger(
+            self._of(camera, "ack"), contract.encode(ack), response, contract.smaller_ack
+        )
         if known.done is not None:
             self._answer_stranger(
                 self._of(camera, "done"), known.done, response, contract.smaller_done
@@ -122,7 +124,7 @@ class Replies:
         self._counters.add(f"rejected_{error.code}")
         failure = Failure(error.code, str(error))
         ack = Ack(id=error.id, camera=camera, status="rejected", error=failure)
-        self._answer_stranger(topic, contract.encode(ack), response)
+        self._answer_stranger(topic, contract.encode(ack), response, contract.smaller_ack)
 
     def _publish(
         self,

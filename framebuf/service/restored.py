@@ -7,7 +7,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from framebuf.buffer.window import Asked, Claims, Window
+from framebuf.buffer.claims import Claims
+from framebuf.buffer.window import Asked, Window
 from framebuf.service.record import responses
 from framebuf.service.request import Request
 from framebuf.service.tally import Tally

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from framebuf.service.last_image import LastImages
 
 
+MAX_WHY = 150
+"""Characters of why a camera is away, in the one line of the status."""
+
+
 class State:
     """Reads the parts; changes nothing but its memory of what it said last.
 
@@ -103,9 +107,10 @@ class State:
                 "dropped": buffer.dropped,
                 "bytes": buffer.bytes(),
                 "reopened": self._cameras[name].reopened,
-                "decimated": self._cameras[name].decimated,
-                "undecodable": self._cameras[name].undecodable,
-                "outdated": self._cameras[name].outdated,
+                "decimated": self._cameras[name].recorder.decimated,
+                "undecodable": self._cameras[name].recorder.undecodable,
+                "outdated": self._cameras[name].recorder.outdated,
+                "oversized": self._cameras[name].recorder.oversized,
             }
             for name, buffer in self._buffers.items()
         }
@@ -124,10 +129,15 @@ class State:
         away = [name for name, buffer in self._buffers.items() if not buffer.online(now)]
         parts = [f"{len(self._buffers) - len(away)} of {len(self._buffers)} cameras online"]
         if away:
-            parts.append(f"away: {', '.join(away)}")
+            parts.append(f"away: {', '.join(map(self._away, away))}")
         if broker.trouble or not broker.connected.is_set():
             parts.append(broker.trouble or "no broker yet")
         return "; ".join(parts)
+
+    def _away(self, name: str) -> str:
+        """A camera that is away, and why, as far as its thread knows."""
+        why = self._cameras[name].last_error
+        return f"{name} ({why[:MAX_WHY]})" if why else name
 
     def _availability(self, name: str) -> Outgoing:
         online = self._buffers[name].online(time.monotonic_ns())

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from framebuf.buffer.directory import file_system
+from framebuf.buffer.directory import MEMORY_KINDS, file_system
 from framebuf.errors import ConfigError
 from framebuf.service.broker import Broker
 from framebuf.service.health import Counters
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from framebuf.service.report import Desk
 
 BROKER_S = 3.0
-MEMORY_KINDS = ("tmpfs", "ramfs")
 
 
 def try_ring_dir(desk: Desk) -> None:

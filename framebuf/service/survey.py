@@ -61,7 +61,8 @@ class _Trials:
         try:
             network, costs = time_model(model)
         except (ModelError, InferenceError) as error:
-            self._desk.fail(key, str(error), "mend the model's file or its keys")
+            wrong = f"{key}.{error.key}" if isinstance(error, ModelError) else f"{key}.path"
+            self._desk.fail(wrong, str(error), "mend the model's file or its keys")
             return
         self._plans[model.name] = plan_of(network, costs)
         self._desk.report.models.append(
@@ -97,8 +98,9 @@ class _Trials:
             return
         rate = min([r for r in (seen.rate, camera.fps) if r], default=None)
         frame_bytes = seen.width * seen.height * 3
-        # The buffer is made for what the source says, before a frame has come
-        told = min([r for r in (seen.told_rate, camera.fps) if r], default=ASSUMED_RATE)
+        # The buffer is made for what the source says, or gives, before a frame is kept
+        rates = (seen.told_rate or (None if camera.fps else seen.measured_rate), camera.fps)
+        told = min([r for r in rates if r], default=ASSUMED_RATE)
         size = extent(camera.buffer, camera.memory, told, frame_bytes)
         about: dict[str, Any] = {
             "name": camera.name,
@@ -143,11 +145,6 @@ class _Trials:
                 f"asks for {camera.size[0]}×{camera.size[1]}, {seen.width}×{seen.height} come",
                 "give a size that the device has: v4l2-ctl --list-formats-ext names them",
             )
-        if not seen.told_rate and not camera.fps and measured:
-            self._desk.note(
-                key, f"tells no rate; {measured:g} frames a second come, and the buffer is made "
-                f"for {ASSUMED_RATE:g}", f"give fps = {measured:.0f}",
-            )  # fmt: skip
         check_roi(self._desk, f"{key}.roi", camera, seen.width, seen.height)
         if seen.undecodable:
             self._desk.note(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from framebuf.capture import open_source
+from framebuf.capture.source import patience_s
 from framebuf.models.cost import timed
 from framebuf.models.network import open_network
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 WATCH_S = 1.5
 """How long a camera is watched."""
 LONGEST_S = 4.0
-"""How long a slow one is waited for, which gives no three frames in that time."""
+"""How long a slow one is waited for, which gives no three frames in that time; at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +55,14 @@ def watch(camera: Camera) -> Seen:
         SourceError: it cannot be opened, or gives no frame.
     """
     stop = threading.Event()
-    source = open_source(camera.source, fps=camera.fps, size=camera.size, stop=stop)
+    patience = patience_s(camera.stale_ns)
+    source = open_source(
+        camera.source, fps=camera.fps, size=camera.size, patience_s=patience, stop=stop
+    )
     frames: list[_Glimpse] = []
     try:
         begun = time.monotonic()
-        while not frames or _goes_on(time.monotonic() - begun, len(frames)):
+        while not frames or _goes_on(time.monotonic() - begun, len(frames), patience):
             grab = source.grab()
             frames.append(_Glimpse(grab.captured.mono_ns, grab.width, grab.height, not grab.error))
     finally:
@@ -86,8 +90,8 @@ def _pixels(frame: _Glimpse) -> int:
     return frame.width * frame.height
 
 
-def _goes_on(passed_s: float, frames: int) -> bool:
-    return passed_s < (WATCH_S if frames > 2 else LONGEST_S)
+def _goes_on(passed_s: float, frames: int, patience: float) -> bool:
+    return passed_s < (WATCH_S if frames > 2 else max(LONGEST_S, 3 * patience))
 
 
 def _rate(stamps_ns: list[int]) -> float | None:

@@ -28,9 +28,15 @@ class Books(Listener):
     """Hears one node; the checks judge what has come until they are called."""
 
     def __init__(
-        self, port: int, node: str, base: str, host: str = "127.0.0.1", also: Sequence[str] = ()
+        self,
+        port: int,
+        node: str,
+        base: str,
+        host: str = "127.0.0.1",
+        also: Sequence[str] = (),
+        qos: int = 1,
     ) -> None:
-        super().__init__(host, port, [f"{base}/{node}/#", *also])
+        super().__init__(host, port, [f"{base}/{node}/#", *also], qos)
         self.node = node
         self.prefix = f"{base}/{node}/"
 
@@ -42,9 +48,10 @@ class Books(Listener):
         base: str = "framebuf",
         host: str = "127.0.0.1",
         also: Sequence[str] = (),
+        qos: int = 1,
     ) -> Self:
         """Listen to `<base>/<node>/#` and to the filters of `also` (Response Topics)."""
-        books = cls(port, node, base, host, also)
+        books = cls(port, node, base, host, also, qos)
         books.start()
         return books
 

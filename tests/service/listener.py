@@ -33,7 +33,9 @@ class Listener:
     keeps 1000 messages for a client that lags; where more are asked for, raise its limit.
     """
 
-    def __init__(self, host: str, port: int, filters: Sequence[str]) -> None:
+    def __init__(self, host: str, port: int, filters: Sequence[str], qos: int = 1) -> None:
+        """`qos`: 0 hears all at once, where 1 waits for its own acknowledgements."""
+        self._qos = qos
         self._where = f"{host}:{port}"
         self._filters = tuple(filters)
         self._messages: list[Message] = []
@@ -154,7 +156,7 @@ class Listener:
             self._subscribed.set()
             return
         options = SubscribeOptions(
-            qos=1,
+            qos=self._qos,
             retainAsPublished=True,
             retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB,
         )
@@ -175,7 +177,7 @@ class Listener:
                     document=parse(bytes(heard.payload)),
                     payload=bytes(heard.payload),
                     retain=heard.retain,
-                    qos=heard.qos,
+                    qos=heard.qos if self._qos else None,
                     arrived_s=arrived_s,
                     correlation=getattr(heard.properties, "CorrelationData", None),
                 )

@@ -21,7 +21,8 @@ class Message:
     payload: bytes = b""
     retain: bool = False
     """As published."""
-    qos: int = 1
+    qos: int | None = 1
+    """None: it was subscribed to with 0, and how it was published is not to be seen."""
     arrived_s: float = 0.0
     """Monotonic seconds."""
     correlation: bytes | None = None

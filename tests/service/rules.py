@@ -97,7 +97,7 @@ def outcome(requested: int, published: int, failed: int, missing: int) -> str:
 
 def _message_faults(message: Message) -> list[str]:
     faults = [f"{message.leaf} was retained"] if message.retain else []
-    if message.qos != 1:
+    if message.qos not in (1, None):
         faults.append(f"{message.leaf} came with QoS {message.qos}")
     if _is_object(message) and message.document.get("camera", message.camera) != message.camera:
         faults.append(f"{message.topic} speaks of camera {message.document['camera']}")
@@ -186,7 +186,8 @@ def _done_faults(done: Document, results: Sequence[Document]) -> list[str]:
 
 def _trigger_faults(done: Document, trigger: Document) -> list[str]:
     faults = []
-    if trigger and done.get("meta") != trigger.get("meta"):
+    left_out = "meta" in done.get("left_out", ())
+    if trigger and done.get("meta") != (None if left_out else trigger.get("meta")):
         faults.append(f"meta {done.get('meta')!r}, sent was {trigger.get('meta')!r}")
     if done["requested"] > trigger.get("max_frames", done["requested"]):
         faults.append(f"{done['requested']} requested; max_frames is {trigger['max_frames']}")

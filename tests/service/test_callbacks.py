@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from framebuf.config import Mqtt
-from framebuf.service.connection import Connection, Ears
+from framebuf.service.connection import Connection
+from framebuf.service.ears import Ears
 from framebuf.service.message import Session
 from framebuf.service.outbox import Outgoing
 

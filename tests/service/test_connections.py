@@ -217,6 +217,39 @@ def test_an_acknowledgement_does_not_go_out_over_another_connection(
         assert kept.heard.get(timeout=WAIT_S).payload == b"second"
 
 
+def test_what_expires_while_the_node_is_away_never_comes_and_of_the_rest_what_is_left_is_told(
+    mosquitto: Mosquitto,
+) -> None:
+    with (
+        gateway(mosquitto) as gate,
+        Kept(gate.port, "expires", expiry_s=60) as kept,
+        Books.open(mosquitto.port, "none") as sender,
+    ):
+        assert kept.broker.connected.wait(WAIT_S)
+        gate.hold()
+        until(lambda: not kept.broker.connected.is_set(), "the loss")
+        for seconds in (1, 100):
+            sender.publish(
+                "expires/in", b"%d" % seconds, properties={"MessageExpiryInterval": seconds}
+            )
+        time.sleep(2.1)  # the broker counts whole seconds
+        gate.let_in()
+        heard = kept.heard.get(timeout=WAIT_S)
+        assert heard.payload == b"100"
+        assert heard.kept
+        assert heard.expiry_s is not None
+        assert 80 < heard.expiry_s < 100
+
+
+def test_a_host_that_cannot_be_one_is_told_and_does_not_end_the_thread() -> None:
+    kept = Kept(1)
+    kept.broker._mqtt = Mqtt(host="x" * 70 + ".example.org")  # a label has 63 characters
+    with kept:
+        until(lambda: kept.broker.trouble, "trouble")
+        assert "is no host's name" in (kept.broker.trouble or "")
+        assert kept.broker._thread.is_alive()
+
+
 def test_a_broker_that_is_away_for_days_is_still_tried() -> None:
     with Kept(free_port()) as kept:
         until(lambda: kept.broker.trouble, "trouble")

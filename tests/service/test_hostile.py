@@ -5,9 +5,12 @@ After every case the next good trigger is served; after all of them memory has n
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import socket
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import paho.mqtt.client as paho
 import pytest
@@ -19,7 +22,7 @@ from paho.mqtt.properties import Properties
 
 from tests.service.books import Books
 from tests.service.numbered import make_video
-from tests.service.parts import Mosquitto, Node, tiny
+from tests.service.parts import REPO, Mosquitto, Node, tiny
 
 NODE = "hostile"
 TRIGGER = f"framebuf/{NODE}/gate/trigger"
@@ -48,17 +51,48 @@ def books(node: Node, mosquitto: Mosquitto) -> Iterator[Books]:
 class Stranger:
     """A client that sends what no good client would."""
 
-    def __init__(self, port: int) -> None:
-        self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
-        self._client.connect("127.0.0.1", port)
+    def __init__(
+        self, port: int, client_id: str = "", will: bytes | None = None, *, retain: bool = False
+    ) -> None:
+        self._client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id,
+            protocol=paho.MQTTv5,
+            reconnect_on_failure=False,
+        )
+        self.gone = threading.Event()
+        self._client.on_disconnect = lambda *_: self.gone.set()
+        self._client.on_publish = self._sent
+        self._on_its_way = threading.Semaphore(0)
+        if will is not None:
+            self._client.will_set(TRIGGER, will, qos=1, retain=retain)
+        self._client.connect("127.0.0.1", port, clean_start=True)
         self._client.loop_start()
+
+    def _sent(self, *_: object) -> None:
+        self._on_its_way.release()
+
+    def pour(self, payloads: Sequence[bytes]) -> None:
+        """At QoS 1, as fast as it goes."""
+        for payload in payloads:
+            self._client.publish(TRIGGER, payload, 1)
+        for _ in payloads:
+            assert self._on_its_way.acquire(timeout=30)
+
+    def vanish(self) -> None:
+        """Without a goodbye: the broker publishes its will."""
+        sock = self._client.socket()
+        assert isinstance(sock, socket.socket)
+        sock.shutdown(socket.SHUT_RDWR)
+        assert self.gone.wait(10)
 
     def send(self, payload: bytes, qos: int = 1, topic: str = TRIGGER, **told: object) -> None:
         properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
         for name, value in told.items():
             setattr(properties, name, value)
         info = self._client.publish(topic, payload, qos, properties=properties)
-        info.wait_for_publish(10)
+        if not self.gone.is_set():
+            info.wait_for_publish(10)
 
     def close(self) -> None:
         self._client.disconnect()
@@ -79,10 +113,13 @@ def nested(levels: int) -> bytes:
 REJECTED: dict[str, tuple[bytes, str]] = {
     "id with +": (b'{"id":"a+b"}', "bad_id"),
     "id with #": (b'{"id":"#"}', "bad_id"),
-    "id with /": (b'{"id":"../../etc"}', "bad_id"),
+    "id with /": (b'{"id":"a/b"}', "bad_id"),
     "id with NUL": (b'{"id":"a\\u0000b"}', "bad_id"),
     "id with U+FFFF": (b'{"id":"\\uffff"}', "bad_id"),
     "id with a newline at its end": (b'{"id":"abc\\n"}', "bad_id"),
+    "id ../../etc": (b'{"id":"../../etc"}', "bad_id"),
+    "id $SYS": (b'{"id":"$SYS"}', "bad_id"),
+    "id of 60 kB": (b'{"id":"' + b"a" * 60_000 + b'"}', "bad_id"),
     "empty id": (b'{"id":""}', "bad_id"),
     "id of 65 characters": (b'{"id":"' + b"a" * 65 + b'"}', "bad_id"),
     "id that is a number": (b'{"id":7}', "bad_payload"),
@@ -116,6 +153,23 @@ REJECTED: dict[str, tuple[bytes, str]] = {
 }
 
 
+NAMES: dict[str, list[object] | str] = {
+    "+": ["+"],
+    "#": ["#"],
+    "a /": ["gate/trigger"],
+    "../": ["../other/gate"],
+    "NUL": ["a\0b"],
+    "U+FFFF": ["\uffff"],
+    "$SYS": ["$SYS"],
+    "nothing": [""],
+    "60 kB": ["x" * 60_000],
+    "a number": [7],
+    "no list": "gate",
+    "an empty list": [],
+    "1,001 of them": [f"c{n}" for n in range(1001)],
+}
+
+
 def serves(books: Books) -> None:
     """The next good trigger gets its frames."""
     id = books.send_trigger("gate", {"mode": "window", "before": 1})
@@ -136,6 +190,117 @@ def test_a_hostile_trigger_is_rejected_with_its_code(
     assert len(ack.payload) < 1000
     serves(books)
     record(case, f"rejected, {code}")
+
+
+@pytest.mark.parametrize("case", NAMES)
+def test_a_trigger_for_the_node_that_names_no_camera_is_rejected(
+    books: Books, stranger: Stranger, case: str, record: Callable[[str, str], None]
+) -> None:
+    heard = len(books.messages) - 1
+    stranger.send(
+        json.dumps({"cameras": NAMES[case], "id": "n"}).encode(),
+        topic=f"framebuf/{NODE}/trigger",
+    )
+    ack = books.wait_message(lambda m: m.topic == f"framebuf/{NODE}/ack", 10, "an ack", heard)
+    assert ack.document["error"]["code"] == "bad_payload"
+    assert len(ack.payload) < 1000
+    serves(books)
+    record(f"cameras: {case}", "rejected, bad_payload")
+
+
+def test_a_deadline_that_has_passed_before_anything_could_be_done_still_ends_in_a_done(
+    books: Books, record: Callable[[str, str], None]
+) -> None:
+    id = books.send_trigger("gate", {"mode": "window", "before": 30, "deadline": "1ms"})
+    done = books.wait_done(id).document
+    assert done["missing"]["deadline"] > 0
+    serves(books)
+    record("a deadline of a millisecond", "accepted, done says deadline")
+
+
+def test_60_kb_of_correlation_data_are_no_burden(
+    books: Books, stranger: Stranger, record: Callable[[str, str], None]
+) -> None:
+    """Where they are given back is in test_responses.py."""
+    stranger.send(b'{"id":"much","before":1,"mode":"window"}', CorrelationData=b"\0\xff" * 30_000)
+    assert books.wait_done("much").document["published"] == 1
+    record("60 kB of Correlation Data", "accepted, unused without a Response Topic")
+
+
+@pytest.mark.parametrize(
+    ("case", "topic"),
+    [("wildcards", "#"), ("$share", "$share/g/x"), ("65 kB", "x" * 65_000), ("../", "../x")],
+)
+def test_a_response_topic_where_none_is_allowed_is_refused(
+    books: Books, stranger: Stranger, case: str, topic: str, record: Callable[[str, str], None]
+) -> None:
+    """Where some are, the rest is refused one by one in test_responses.py."""
+    id = f"resp-{len(books.messages)}"
+    stranger.send(json.dumps({"id": id}).encode(), ResponseTopic=topic)
+    ack = books.wait_ack(id)
+    assert ack.document["error"]["code"] == "bad_response_topic"
+    assert len(ack.payload) < 1000
+    serves(books)
+    record(f"Response Topic: {case}", "rejected, bad_response_topic")
+
+
+@pytest.mark.parametrize(
+    ("case", "retain", "outcome"),
+    [("", False, "accepted"), (" and retained", True, "rejected")],
+)
+def test_a_will_is_a_trigger_like_any_other(
+    books: Books,
+    mosquitto: Mosquitto,
+    case: str,
+    retain: bool,
+    outcome: str,
+    record: Callable[[str, str], None],
+) -> None:
+    id = f"testament-{outcome}"
+    will = json.dumps({"id": id, "mode": "window", "before": 1}).encode()
+    dying = Stranger(mosquitto.port, will=will, retain=retain)
+    dying.send(b"alive", topic="elsewhere")
+    dying.vanish()
+    dying.close()
+    ack = books.wait_ack(id).document
+    assert ack["status"] == outcome
+    if retain:
+        assert ack["error"]["code"] == "retained"
+        books.publish(TRIGGER, b"", retain=True)
+    else:
+        assert books.wait_done(id).document["published"] == 1
+    serves(books)
+    record(f"a will on the trigger's topic{case}", outcome)
+
+
+def test_a_stranger_with_the_nodes_client_id_is_no_end_of_it(
+    books: Books, mosquitto: Mosquitto, node: Node, record: Callable[[str, str], None]
+) -> None:
+    before = node.log.count("connected to the broker")
+    twin = Stranger(mosquitto.port, f"framebuf-{NODE}")
+    node.wait_for(lambda: node.log.count("connected to the broker") > before, "a new connection")
+    assert twin.gone.wait(10)
+    twin.close()
+    serves(books)
+    record("another client takes the node's id", "lost, reconnected, subscribed again")
+
+
+def test_a_flood_of_good_triggers_is_accepted_or_told_to_be_too_much(
+    books: Books, stranger: Stranger, record: Callable[[str, str], None]
+) -> None:
+    heard = len(books.messages) - 1
+    flood = [json.dumps({"id": f"f{n}", "mode": "window", "before": 3}) for n in range(500)]
+    stranger.pour([one.encode() for one in flood])
+    last = books.wait_ack("f499", after=heard)
+    acks = {m.id: m.document for m in books.messages[heard + 1 : last.order + 1] if m.leaf == "ack"}
+    accepted = [id for id, ack in acks.items() if ack["status"] == "accepted"]
+    codes = {ack["error"]["code"] for ack in acks.values() if "error" in ack}
+    assert len(acks) == 500
+    assert codes <= {"queue_full"}
+    for id in accepted:
+        assert books.wait_done(str(id)).document["published"] == 3
+    serves(books)
+    record("500 good triggers at once", "each accepted with its done, or queue_full")
 
 
 IGNORED = {
@@ -186,6 +351,21 @@ def test_half_a_packet_and_then_silence_holds_nobody_up(
     record("half a CONNECT", "no effect")
 
 
+text = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FF, exclude_categories=["Cc"]))
+topics = st.sampled_from([TRIGGER, TRIGGER, TRIGGER, f"framebuf/{NODE}/trigger"])
+told = st.fixed_dictionaries(
+    {},
+    optional={
+        "CorrelationData": st.binary(max_size=64),
+        "ResponseTopic": text.filter(lambda topic: topic and not set("+#") & set(topic)),
+        "ContentType": text,
+        "PayloadFormatIndicator": st.sampled_from([0, 1]),
+        "MessageExpiryInterval": st.integers(1, 2**32 - 1),
+        "UserProperty": st.lists(st.tuples(text, text), min_size=1, max_size=5),
+    },
+)
+
+
 @settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -203,15 +383,37 @@ def test_half_a_packet_and_then_silence_holds_nobody_up(
             st.none() | st.integers() | st.text(max_size=20) | st.lists(st.integers(), max_size=3),
         ).map(lambda value: json.dumps(value).encode()),
     ),
-    correlation=st.none() | st.binary(max_size=64),
+    topic=topics,
+    told=told,
 )
-def test_whatever_the_payload_it_is_answered(
-    books: Books, stranger: Stranger, payload: bytes, correlation: bytes | None
+def test_whatever_payload_topic_and_properties_it_is_answered(
+    books: Books, stranger: Stranger, payload: bytes, topic: str, told: dict[str, object]
 ) -> None:
     heard = len(books.messages) - 1
-    told = {} if correlation is None else {"CorrelationData": correlation}
-    stranger.send(payload, **told)
-    books.wait_message(lambda m: m.leaf == "ack", 10, f"an ack to {payload!r}", heard)
+    stranger.send(payload, topic=topic, **told)
+    wanted = topic.replace("trigger", "ack")
+    books.wait_message(lambda m: m.topic == wanted, 10, f"an ack to {payload!r}", heard)
+    assert not stranger.gone.is_set(), "the broker closed on it: the node never saw it"
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    below=text.filter(lambda name: not set("+#") & set(name)),
+    above=st.booleans(),
+    told=told,
+)
+def test_whatever_is_published_beside_its_topics_is_ignored(
+    books: Books, stranger: Stranger, below: str, above: bool, told: dict[str, object]
+) -> None:
+    topic = f"framebuf/{NODE}/{below}/trigger" if above else f"{TRIGGER}/{below}"
+    if topic == TRIGGER:
+        return
+    heard = len(books.messages)
+    stranger.send(b'{"id":"beside"}', topic=topic, **told)
+    books.fence("gate")
+    assert "beside" not in [m.id for m in books.messages[heard:] if m.topic != topic]
 
 
 def test_memory_has_not_grown_after_hostile_triggers(
@@ -220,6 +422,10 @@ def test_memory_has_not_grown_after_hostile_triggers(
     def round_of_all() -> None:
         for payload, _ in REJECTED.values():
             stranger.send(payload)
+        for names in NAMES.values():
+            document = json.dumps({"cameras": names}).encode()
+            stranger.send(document, topic=f"framebuf/{NODE}/trigger")
+        stranger.send(b"{}", ResponseTopic="x" * 65_000, CorrelationData=b"y" * 60_000)
         books.fence("gate")
 
     for _ in range(2):
@@ -230,3 +436,61 @@ def test_memory_has_not_grown_after_hostile_triggers(
     growth = node.anonymous_kib() - before
     assert growth < GROWTH_KIB
     record(f"all of these {10} times more", f"RssAnon {growth:+d} KiB")
+
+
+CLOCK = """
+import time
+real = time.time_ns
+def shifted():
+    with open({path!r}) as file:
+        return real() + int(file.read() or 0)
+time.time_ns = shifted
+"""
+
+
+def test_a_clock_that_jumps_moves_no_window(
+    mosquitto: Mosquitto,
+    tmp_path_factory: pytest.TempPathFactory,
+    record: Callable[[str, str], None],
+) -> None:
+    """The jump is simulated: the node's process reads its wall clock through a shift."""
+    folder = tmp_path_factory.mktemp("clock")
+    shift = folder / "shift"
+    shift.write_text("0")
+    (folder / "sitecustomize.py").write_text(CLOCK.format(path=str(shift)))
+    film = make_video(folder / "film.mp4", 50)
+    camera = f'[[camera]]\nname = "gate"\nsource = "{film}"\nfps = 20\nbuffer = 60\n'
+    node = Node(
+        folder, mosquitto.port, f'{camera}models = ["tiny"]\n{tiny()}', name="clock",
+        env={"PYTHONPATH": f"{folder}:{REPO}"},
+    )  # fmt: skip
+    with node.running(), Books.open(mosquitto.port, "clock") as books:
+        books.wait_text("gate/availability", "online")
+        books.wait_done(books.send_trigger("gate", {"mode": "window", "before": 0, "after": 25}))
+        for hours in (0, 1, -2):
+            _jump(shift, hours)
+            now = books.send_trigger("gate", {"mode": "window", "before": "1s"})
+            wants = {"mode": "window", "before": "1s", "at": _utc(hours)}
+            by_its_clock = books.send_trigger("gate", wants)
+            for id in (now, by_its_clock):
+                done = books.wait_done(id).document
+                assert done["event_type"] == "complete"
+                assert 18 <= done["published"] <= 22
+                seqs = [r["frame"]["seq"] for _, r in sorted(books.request(id).by_index.items())]
+                assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))
+            other = books.send_trigger("gate", {"before": 1, "at": _utc(hours + 3)})
+            assert books.wait_ack(other).document["error"]["code"] == "bad_at"
+            other = books.send_trigger("gate", {"before": 1, "at": _utc(hours - 3)})
+            assert books.wait_ack(other).document["error"]["code"] == "stale"
+    record("a clock that jumps by hours (simulated)", "no window moves; at is by the new clock")
+
+
+def _jump(shift: Path, hours: int) -> None:
+    new = shift.with_suffix(".new")
+    new.write_text(str(hours * 3600 * 10**9))
+    new.replace(shift)
+
+
+def _utc(hours: float) -> str:
+    at = dt.datetime.now(dt.UTC) + dt.timedelta(hours=hours)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

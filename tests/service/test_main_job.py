@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from collections import defaultdict
 from functools import cache
 from pathlib import Path
 
@@ -48,6 +49,7 @@ def test_concurrent_triggers_each_get_every_frame_once_and_every_answer_is_its_f
         for id in ids:
             books.wait_done(id, timeout_s=90)
         books.fence("gate")
+        _check_that_requests_share_batches(books)
         requests = [books.check_request(id) for id in [first, *ids]]
         books.check_everything()
         books.check_drains([id for id in ids if _mode(id) == "drain"])
@@ -59,7 +61,7 @@ def test_concurrent_triggers_each_get_every_frame_once_and_every_answer_is_its_f
     answers = 0
     slots = set()
     for request in requests:
-        assert request.done["event_type"] == "complete"
+        assert request.done["event_type"] == "complete", request.done
         assert sorted(request.by_index) == list(range(request.done["published"]))
         for result in request.by_index.values():
             position = result["frame"]["position"]
@@ -80,6 +82,23 @@ def test_concurrent_triggers_each_get_every_frame_once_and_every_answer_is_its_f
     for numbers, request in zip(seqs, requests, strict=True):
         if _mode(request.id) == "window":
             assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
+def _check_that_requests_share_batches(books: Books) -> None:
+    """Two dozen triggers of one frame each: what fills a batch is of as many requests."""
+    ones = [books.send_trigger("gate", {"mode": "window", "before": 1}) for _ in range(24)]
+    batches: dict[float, set[tuple[int, str]]] = defaultdict(set)
+    for id in ones:
+        assert books.wait_done(id, timeout_s=90).document["requested"] == 1
+        (result,) = books.request(id).by_index.values()
+        batches[result["ms"]["infer"]].add((result["batch"]["slot"], id))
+        assert result["batch"]["filled"] <= 8
+    # One run has one duration: of a batch that these requests alone filled, all slots are there
+    shared = [batch for batch in batches.values() if len(batch) == 8]
+    assert shared, f"batches of {sorted(map(len, batches.values()))} requests"
+    for batch in shared:
+        assert {slot for slot, _ in batch} == set(range(8))
+        assert len({id for _, id in batch}) == 8
 
 
 def _send_from_several_clients(port: int) -> list[str]:

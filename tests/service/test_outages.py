@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -112,6 +113,64 @@ def test_a_corrupt_picture_is_a_result_with_an_error_and_never_a_wrong_answer(
             assert "detections" not in result
 
 
+def test_a_picture_larger_than_memory_is_a_result_with_an_error_and_ends_nothing(
+    mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    shutil.copy(ASSETS / "photos" / "cat.jpg", folder / "a.jpg")
+    cv2.imwrite(str(folder / "b.jpg"), np.zeros((3000, 4000, 3), np.uint8))
+    small = f'source = "{folder}"\nfps = 10\nbuffer = 8\nmemory = "8 MiB"\nmodels = ["tiny"]\n'
+    node = Node(
+        tmp_path, mosquitto.port,
+        f'[[camera]]\nname = "gate"\n{small}{tiny()}', name="large",
+        env={"FRAMEBUF_STATS_S": "0.3"},
+    )  # fmt: skip
+    with node.running(), Books.open(mosquitto.port, "large") as books:
+        books.wait_text("gate/availability", "online")
+        id = books.send_trigger("gate", {"mode": "window", "before": 0, "after": 10})
+        books.wait_done(id)
+        books.fence("gate")
+        request = books.check_request(id)
+        stats = books.wait_message(lambda m: m.leaf == "stats", after=len(books.messages) - 1)
+    large = [r for r in request.by_index.values() if r["frame"]["file"] == "b.jpg"]
+    assert 0 < len(large) == request.done["failed"] < request.done["published"] == 10
+    for result in request.by_index.values():
+        if result["frame"]["file"] == "b.jpg":
+            assert result["error"]["message"] == "4000×3000 is more than memory holds"
+        else:
+            assert result["embedding"]
+    assert stats.document["cameras"]["gate"]["oversized"] >= len(large)
+    assert node.log.count("8 MiB does not hold two frames of 4000×3000") == 1
+    assert node.log.count("give it at least 69 MiB") == 1
+
+
+def test_a_camera_whose_frames_never_fit_is_away_and_says_why_and_the_others_go_on(
+    mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    film = make_video(tmp_path / "film.mp4", 50)
+    few = camera(film, 'memory = "64 KiB"\n').replace('"gate"', '"few"')
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(15.0)
+        node = Node(
+            tmp_path, mosquitto.port, few + camera(film) + tiny(), name="few",
+            env={"NOTIFY_SOCKET": str(tmp_path / "notify")},
+        )  # fmt: skip
+        with node.running(), Books.open(mosquitto.port, "few") as books:
+            books.wait_text("gate/availability", "online")
+            why = "away: few (memory: 64 KiB does not hold two frames of 640×480; give it at least"
+            while why not in manager.recv(4096).decode():
+                pass
+            books.wait_text("few/availability", "offline")
+            refused = books.send_trigger("few", {"before": 1})
+            books.wait_ack(refused)
+            books.check_rejected(refused, "camera_offline")
+            id = books.send_trigger("gate", {"mode": "window", "before": 1})
+            assert books.wait_done(id).document["event_type"] == "complete"
+    assert node.log.count("camera few: memory: 64 KiB does not hold two frames") == 1
+
+
 def test_sigterm_ends_the_node_cleanly(mosquitto: Mosquitto, tmp_path: Path) -> None:
     node = Node(
         tmp_path, mosquitto.port, camera(ASSETS / "photos", "fps = 10\n") + tiny(), name="term"
@@ -128,27 +187,53 @@ def test_sigterm_ends_the_node_cleanly(mosquitto: Mosquitto, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("tables", "words"),
+    ("tables", "key", "words"),
     [
         (
             '[[camera]]\nname = "a"\nsurce = "x"\nmodels = ["tiny"]\n' + tiny(),
+            "camera[0].surce",
             "did you mean source",
         ),
-        (camera("x") + tiny().replace("tiny-n.onnx", "gone.onnx"), "gone.onnx"),
-        (camera("x") + tiny().replace("tiny-n.onnx", "../service/parts.py"), "parts.py"),
-        (camera(ASSETS / "photos", 'memory = "1 MiB"\n') + tiny(), "does not hold two frames"),
-        (camera("x") + nanodet("tiny").replace("coco.txt", "gone.txt"), "gone.txt"),
+        (camera("x") + tiny().replace("tiny-n.onnx", "gone.onnx"), "model[0].path", "gone.onnx"),
+        (
+            camera("x") + tiny().replace("tiny-n.onnx", "../service/parts.py"),
+            "model[0].path",
+            "parts.py",
+        ),
+        (
+            camera(ASSETS / "photos", 'fps = 10\nmemory = "64 KiB"\n') + tiny(),
+            "camera[0].memory",
+            "does not hold two frames",
+        ),
+        (
+            camera("x") + nanodet("tiny").replace("coco.txt", "gone.txt"),
+            "model[0].labels",
+            "gone.txt",
+        ),
+        (
+            camera("x") + tiny().partition("mean")[0],
+            "model[0].mean",
+            "needs mean and std",
+        ),
     ],
-    ids=["misspelt key", "missing model", "no model", "memory below one frame", "missing labels"],
+    ids=[
+        "misspelt key",
+        "missing model",
+        "no model",
+        "memory below one frame",
+        "missing labels",
+        "mean and std",
+    ],
 )
 def test_what_no_restart_can_mend_exits_78_with_what_where_and_what_to_do(
-    tmp_path: Path, tables: str, words: str
+    tmp_path: Path, tables: str, key: str, words: str
 ) -> None:
     node = Node(tmp_path, free_port(), tables)
     node.launch()
     assert node.wait_exit() == 78
     last = node.log.strip().splitlines()[-1]
     assert last.startswith(f"framebuf: {node.config}:")
+    assert f": {key}: " in last
     assert words in last
     assert "Traceback" not in node.log
 

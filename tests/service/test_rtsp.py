@@ -9,6 +9,7 @@ import os
 import random
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -96,6 +97,16 @@ def test_a_camera_that_breaks_is_told_comes_back_and_no_answer_is_another_frames
     rtsp.start()
     with node.running(), Books.open(mosquitto.port, "rtsp") as books:
         books.wait_text("gate/availability", "online")
+        info = books.wait_message(
+            lambda m: (
+                m.topic == "framebuf/rtsp/info" and m.document["cameras"]["gate"]["width"] == 640
+            ),
+            what="info on the open camera",
+        ).document["cameras"]["gate"]
+        assert (info["stamps"], info["rate"], info["lateness_ms"]) == ("stream", 10.0, 500.0)
+        # this machine's clock less the stream's: the stream began after this machine did
+        assert 0 < info["offset_ms"] <= time.monotonic() * 1000
+        assert 0 <= info["lag_ms"] < 2000
         outages = Outages(rtsp, node, books, random.Random(SEED))
         for _ in range(FAULTS):
             outages.one()

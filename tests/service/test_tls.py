@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+from msgspec import structs
 
 from framebuf.config import Mqtt
 from framebuf.service.broker import Broker
@@ -33,6 +34,7 @@ class Guarded:
     broker: Mosquitto
     tls_port: int
     ws_port: int
+    wss_port: int
     ca: trustme.CA
     other_ca: trustme.CA
 
@@ -63,14 +65,16 @@ class Guarded:
 def guarded(tool: Callable[[str], str], tmp_path: Path) -> Iterator[Guarded]:
     folder = tmp_path / "guarded"
     folder.mkdir()
-    tls_port, ws_port = free_port(), free_port()
+    tls_port, ws_port, wss_port = free_port(), free_port(), free_port()
     files = f"cafile {folder}/ca.pem\ncertfile {folder}/broker.pem\nkeyfile {folder}/broker.key\n"
     extra = (
         f"listener {tls_port} 127.0.0.1\n{files}require_certificate true\nallow_anonymous true\n"
         f"listener {ws_port} 127.0.0.1\nprotocol websockets\nallow_anonymous true\n"
+        f"listener {wss_port} 127.0.0.1\nprotocol websockets\n{files}require_certificate true\n"
+        "allow_anonymous true\n"
     )
     broker = Mosquitto(tool("mosquitto"), folder, free_port(), extra)
-    guarded = Guarded(folder, broker, tls_port, ws_port, trustme.CA(), trustme.CA())
+    guarded = Guarded(folder, broker, tls_port, ws_port, wss_port, trustme.CA(), trustme.CA())
     guarded.ca.cert_pem.write_to_path(str(folder / "ca.pem"))
     yield guarded
     broker.stop()
@@ -120,6 +124,12 @@ def test_websockets(guarded: Guarded) -> None:
     guarded.certify()
     guarded.broker.start()
     talks(Mqtt(host="127.0.0.1", port=guarded.ws_port, transport="websockets"))
+
+
+def test_websockets_with_a_certificate(guarded: Guarded) -> None:
+    guarded.certify()
+    guarded.broker.start()
+    talks(structs.replace(guarded.mqtt(), port=guarded.wss_port, transport="websockets"))
 
 
 WRONG = {

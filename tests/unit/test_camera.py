@@ -21,13 +21,14 @@ from framebuf import config
 from framebuf.buffer.buffer import Buffer
 from framebuf.buffer.directory import RingDirectory
 from framebuf.capture import pace
+from framebuf.capture import source as source_module
 from framebuf.capture.camera import Camera
 from framebuf.capture.clock import LATENESS_NS, StreamClock
-from framebuf.capture.pace import BackOff, Decimator
+from framebuf.capture.pace import BackOff, Decimator, Meter
 from framebuf.capture.source import Grab
-from framebuf.errors import ConfigError, SourceError
+from framebuf.errors import ConfigError, RingError, SourceError
 from framebuf.frames import LIVE, Origin
-from framebuf.units import SECOND_NS, Moment
+from framebuf.units import SECOND_NS, Duration, Moment
 
 BOUND_S = 10
 HEIGHT, WIDTH = 4, 6
@@ -44,8 +45,10 @@ class FakeSource:
     A value is a frame filled with it; at the end it blocks until it is stopped.
     """
 
-    def __init__(self, *script, rate=None, period_ns=FPS_30, start_ns=10**12):
+    def __init__(self, *script, rate=None, measured=None, period_ns=FPS_30, start_ns=10**12):
         self.rate = rate
+        self.measured = measured
+        self.measurings = 0
         self.clock = None
         self.largest = 0
         self.script = list(script)
@@ -55,6 +58,10 @@ class FakeSource:
         self.closed = False
         self.stop = None
         self.waiting = threading.Event()
+
+    def measure(self):
+        self.measurings += 1
+        return self.measured
 
     def grab(self):
         assert not self.closed, "grab after close"
@@ -96,6 +103,7 @@ class FakeBuffer:
         self.said = queue.Queue()
         self.full = False
         self.refuses = None
+        self.largest = 2**31
         self.stamps = lambda captured: captured
 
     def opened(self, rate, lateness_ns=0, largest=0):
@@ -111,6 +119,8 @@ class FakeBuffer:
         self.said.put(("interrupted",))
 
     def begin(self, captured, height, width, origin=LIVE):
+        if height * width > self.largest:
+            raise ConfigError("memory", f"{width}×{height} are too many", "give it more")
         if self.refuses:
             raise self.refuses
         if self.full:
@@ -144,8 +154,9 @@ class Rig:
             settings(fps), self.buffer, on_fatal=self.fatal.put, source_opener=self.open
         )
 
-    def open(self, source, *, fps, size, stop):
+    def open(self, source, *, fps, size, patience_s, stop):
         self.opened_with.append((source, fps))
+        self.patience_s = patience_s
         found = self.sources.pop(0) if self.sources else SourceError("away")
         if isinstance(found, Exception):
             raise found
@@ -203,6 +214,34 @@ def test_the_buffer_is_told_the_lower_of_both_rates(rate, fps, told):
         assert rig.buffer.next() == ("opened", told)
 
 
+@pytest.mark.usefixtures("at_once")
+def test_a_source_that_tells_no_rate_is_measured_once_however_often_it_is_opened():
+    first, second = FakeSource(SourceError("gone"), measured=8.0), FakeSource(measured=3.0)
+    with Rig(first, second) as rig:
+        said = [rig.buffer.next() for _ in range(3)]
+    assert said == [("opened", 8.0), ("interrupted",), ("opened", 8.0)]
+    assert (first.measurings, second.measurings) == (1, 0)
+
+
+@pytest.mark.parametrize("known", [{"rate": 30.0}, {"fps": 15.0}])
+def test_a_source_whose_rate_is_known_is_not_measured(known):
+    source = FakeSource(rate=known.get("rate"), measured=8.0)
+    with Rig(source, fps=known.get("fps")) as rig:
+        assert rig.buffer.next() == ("opened", *known.values())
+    assert source.measurings == 0
+
+
+@pytest.mark.parametrize(
+    ("more", "patience_s"),
+    [({}, 1.5), ({"stale_after": "1s"}, 1.5), ({"stale_after": "10s"}, 9.5), ({"fps": 0.1}, 29.5)],
+)
+def test_a_slow_camera_is_waited_for_as_long_as_it_may_be_away(more, patience_s):
+    if "stale_after" in more:
+        more = {"stale_after": Duration.parse(more["stale_after"])}
+    camera = config.Camera(name="gate", source="rtsp://gate", models=("person",), **more)
+    assert source_module.patience_s(camera.stale_ns) == patience_s
+
+
 def test_frames_are_kept_under_the_stamps_that_the_buffer_gives_and_outdated_ones_let_go():
     seen = queue.Queue()
     source = FakeSource(1, 2)
@@ -216,7 +255,7 @@ def test_frames_are_kept_under_the_stamps_that_the_buffer_gives_and_outdated_one
         assert rig.buffer.next() == ("opened", None, LATENESS_NS)
         assert rig.buffer.next() == ("frame", 2, (HEIGHT, WIDTH))
         assert seen.get(timeout=BOUND_S)[0] == Moment(10**15, 7)
-        assert rig.camera.outdated == 1
+        assert rig.camera.recorder.outdated == 1
         assert rig.camera.clock is source.clock
 
 
@@ -300,7 +339,7 @@ def test_frames_passed_over_cost_neither_a_slot_nor_a_conversion():
         assert rig.buffer.next() == ("opened", 15.0)
         assert rig.buffer.values(5) == [0, 2, 4, 6, 8]
         assert source.waiting.wait(BOUND_S)
-        assert rig.camera.decimated == 5
+        assert rig.camera.recorder.decimated == 5
     assert source.writes == 5
 
 
@@ -328,7 +367,7 @@ def test_a_picture_that_cannot_be_decoded_is_committed_with_its_error():
             ("frame", 1, (HEIGHT, WIDTH)),
         ]
         assert source.waiting.wait(BOUND_S)
-        assert rig.camera.undecodable == 1
+        assert rig.camera.recorder.undecodable == 1
     assert source.writes == 1
 
 
@@ -343,7 +382,7 @@ def test_a_picture_that_turns_out_damaged_while_it_is_written_is_committed_with_
             ("frame", 1, (HEIGHT, WIDTH)),
         ]
         assert source.waiting.wait(BOUND_S)
-        assert rig.camera.undecodable == 1
+        assert rig.camera.recorder.undecodable == 1
 
 
 @pytest.mark.usefixtures("at_once")
@@ -358,10 +397,10 @@ def test_a_source_that_fails_while_writing_gives_its_slot_back():
     assert first.closed
 
 
-def test_memory_that_does_not_fit_is_fatal_and_closes_the_source():
+def test_a_tmpfs_without_room_is_fatal_and_closes_the_source():
     source = FakeSource(1, 2)
     rig = Rig(source)
-    rig.buffer.refuses = ConfigError("framebuf.toml:7: memory", "too small", "give it more")
+    rig.buffer.refuses = RingError("the tmpfs is full")
     with rig:
         assert rig.fatal.get(timeout=BOUND_S) is rig.buffer.refuses
         rig.camera._thread.join(BOUND_S)
@@ -369,6 +408,59 @@ def test_memory_that_does_not_fit_is_fatal_and_closes_the_source():
         assert rig.camera.last_error == str(rig.buffer.refuses)
     assert source.closed
     assert rig.fatal.empty()
+
+
+@pytest.mark.usefixtures("at_once")
+def test_memory_that_never_holds_a_frame_is_told_after_two_seconds_and_tried_again(caplog):
+    """Where it is the only camera the node ends; else another size may come."""
+    first = FakeSource(*range(200))
+    second = FakeSource(1)
+    rig = Rig(first, second)
+    rig.buffer.refuses = ConfigError("memory", "1 MiB does not hold two frames", "give it more")
+    fatal = rig.fatal.put
+    rig.camera._on_fatal = lambda error: (setattr(rig.buffer, "refuses", None), fatal(error))
+    with rig:
+        assert str(rig.fatal.get(timeout=BOUND_S)) == (
+            "memory: 1 MiB does not hold two frames; give it more"
+        )
+        said = [rig.buffer.next() for _ in range(4)]
+    assert said == [
+        ("opened", None), ("interrupted",), ("opened", None), ("frame", 1, (HEIGHT, WIDTH)),
+    ]  # fmt: skip
+    assert first.closed
+    assert 200 - len(first.script) == 62, "two seconds at 30 a second"
+    assert rig.camera.recorder.oversized == 62
+    assert caplog.text.count("does not hold two frames") == 1
+
+
+def test_one_frame_larger_than_memory_is_a_frame_with_an_error_and_no_outage(caplog):
+    source = FakeSource(1)
+    source.script += [source.frame(2, 4000, 3000), 3, source.frame(4, 4000, 3000), 5]
+    rig = Rig(source)
+    rig.buffer.largest = 1000
+    with rig:
+        assert [rig.buffer.next() for _ in range(6)] == [
+            ("opened", None),
+            ("frame", 1, (HEIGHT, WIDTH)),
+            ("frame", 0, (16, 16), "3000×4000 is more than memory holds"),
+            ("frame", 3, (HEIGHT, WIDTH)),
+            ("frame", 0, (16, 16), "3000×4000 is more than memory holds"),
+            ("frame", 5, (HEIGHT, WIDTH)),
+        ]
+        assert rig.camera.recorder.oversized == 2
+    assert caplog.text.count("3000×4000 are too many; give it more") == 1
+
+
+def test_frames_larger_than_memory_before_the_first_that_fits_are_counted_only():
+    source = FakeSource()
+    source.script += [source.frame(1, 4000, 3000), 2]
+    rig = Rig(source)
+    rig.buffer.largest = 1000
+    with rig:
+        assert [rig.buffer.next() for _ in range(2)] == [
+            ("opened", None), ("frame", 2, (HEIGHT, WIDTH)),
+        ]  # fmt: skip
+        assert rig.camera.recorder.oversized == 1
 
 
 def test_what_is_not_expected_ends_the_thread_by_its_hook_and_closes_the_source(monkeypatch):
@@ -415,7 +507,31 @@ def test_a_camera_that_never_started_is_stopped():
     assert Rig().camera.stop(0.0)
 
 
-# Decimation
+# Measuring and decimation
+
+
+def measured(arrivals_ms):
+    """The rate, and how many frames it took; None: more would be wanted."""
+    meter = Meter()
+    for count, at_ms in enumerate(arrivals_ms, start=1):
+        meter.count(round(at_ms * 10**6))
+        if meter.enough:
+            return meter.rate, count
+    return meter.rate, None
+
+
+@pytest.mark.parametrize("burst", [1, 3, 40])
+@pytest.mark.parametrize(("fps", "frames"), [(100, 12), (25, 12), (10, 10), (2, 2), (0.5, 1)])
+def test_a_rate_is_measured_behind_the_first_burst_for_a_second_or_twelve_frames(
+    burst, fps, frames
+):
+    held = [at * 0.01 for at in range(burst)]
+    arrivals = [*held, *(held[-1] + (1 + at) * 1000 / fps for at in range(100))]
+    assert measured(arrivals) == (pytest.approx(fps, rel=0.01), burst + frames)
+
+
+def test_of_one_burst_there_is_no_rate():
+    assert measured([at * 0.01 for at in range(1000)]) == (None, None)
 
 
 def kept(stamps, fps) -> list[int]:

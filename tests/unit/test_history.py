@@ -72,7 +72,7 @@ def test_the_period_is_the_sources_word_or_the_median_of_the_last_frames():
 class Ticking:
     """A camera whose every tick is a frame, but for those while it was away."""
 
-    def __init__(self, present):
+    def __init__(self, present, keep=10**6):
         self.present = present
         self.history = History()
         self.history.period_ns = PERIOD
@@ -80,7 +80,7 @@ class Ticking:
         for tick, here in enumerate(present):
             if here:
                 gap = seq > 0 and not present[tick - 1]
-                self.history.append(Stamp(seq, at(tick * PERIOD), after_gap=gap), 10**6)
+                self.history.append(Stamp(seq, at(tick * PERIOD), after_gap=gap), keep)
                 seq += 1
         self.last = len(present) - 1 - present[::-1].index(True)
 
@@ -93,13 +93,19 @@ class Ticking:
             for tick in range(first, until + 1)
         )
 
+    def forgotten(self, start, end):
+        """Ticks in [start, end] that were frames, older than the stamps that are left."""
+        oldest = self.history.oldest.mono_ns // PERIOD
+        ticks = range(max(0, -(-start // PERIOD)), min(oldest - 1, end // PERIOD) + 1)
+        return sum(self.present[tick] for tick in ticks)
+
 
 @st.composite
 def cameras(draw):
     runs = draw(st.lists(st.integers(1, 8), min_size=1, max_size=8))
     present = [bool((n + 1) % 2) for n, run in enumerate(runs) for _ in range(run)]
     present = [False] * draw(st.integers(0, 3)) + present
-    return Ticking(present)
+    return Ticking(present, draw(st.sampled_from([1, 2, 3, 5, 8, 10**6])))
 
 
 @settings(max_examples=300, deadline=None)
@@ -107,7 +113,25 @@ def cameras(draw):
 def test_what_a_gap_took_is_what_the_camera_would_have_given(camera, start, length, open_gap):
     start, end = start * MS, (start + length) * MS
     lost = camera.history.lost_in_gaps(start, end, open_gap=open_gap)
-    assert lost == camera.lost(start, end, open_gap=open_gap)
+    known = camera.history.oldest.mono_ns
+    later = camera.lost(max(start, known), end, open_gap=open_gap)
+    earlier = camera.lost(start, min(end, known - 1), open_gap=True)
+    assert lost == later + earlier
+
+
+@settings(max_examples=300, deadline=None)
+@given(cameras(), st.integers(-200, 2500), st.integers(0, 2500))
+def test_what_is_forgotten_are_the_frames_that_there_were(camera, start, length):
+    start, end = start * MS, (start + length) * MS
+    assert camera.history.forgotten(start, end) == camera.forgotten(start, end)
+
+
+def test_no_more_than_so_many_runs_of_forgotten_frames_are_remembered():
+    made = History()
+    made.period_ns = PERIOD
+    for seq in range(1000):
+        made.append(Stamp(seq, at(2 * seq * PERIOD), after_gap=True), 1)
+    assert made.forgotten(0, 2000 * PERIOD) == History.MOST_RUNS
 
 
 def test_jitter_is_no_gap():

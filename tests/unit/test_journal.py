@@ -12,8 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from framebuf.buffer.claims import Claims
 from framebuf.buffer.history import Stamp
-from framebuf.buffer.window import Asked, Claims, Window, WindowSpec
+from framebuf.buffer.window import Asked, Window
+from framebuf.buffer.windowspec import WindowSpec
 from framebuf.errors import ConfigError, JournalError
 from framebuf.service import journal as journals
 from framebuf.service import journal_file

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+import time
 import types
 from collections.abc import Iterable
 from fractions import Fraction
@@ -16,7 +17,7 @@ import cv2
 import numpy as np
 import pytest
 
-from framebuf.capture import open_source, pace, stream
+from framebuf.capture import open_source, pace
 from framebuf.capture import source as source_module
 from framebuf.capture.source import now
 from framebuf.errors import SourceError
@@ -87,8 +88,8 @@ def opened(stop):
     """Open a source; it is closed at the end of the test."""
     sources = []
 
-    def opener(source, stop=stop):
-        sources.append(open_source(source, fps=None, stop=stop))
+    def opener(source, stop=stop, **more):
+        sources.append(open_source(source, fps=None, stop=stop, **more))
         return sources[-1]
 
     yield opener
@@ -234,11 +235,14 @@ MJPEG = "multipart/x-mixed-replace; boundary=part"
 
 
 class Served(ThreadingHTTPServer):
-    """Bytes over HTTP, as parts of MJPEG by default, and events to wait for; the end closes."""
+    """Bytes over HTTP, as parts of MJPEG by default; the end closes.
+
+    Between them events to wait for, and seconds to let pass.
+    """
 
     daemon_threads = True
 
-    def __init__(self, script: Iterable[bytes | threading.Event], kind: str) -> None:
+    def __init__(self, script: Iterable[bytes | threading.Event | float], kind: str) -> None:
         super().__init__(("127.0.0.1", 0), self.Connection)
         self.script = script
         self.kind = kind
@@ -255,6 +259,9 @@ class Served(ThreadingHTTPServer):
             for item in self.server.script:
                 if isinstance(item, threading.Event):
                     item.wait(20)
+                    continue
+                if isinstance(item, float):
+                    time.sleep(item)
                     continue
                 if self.server.kind != MJPEG:
                     self.wfile.write(item)
@@ -358,9 +365,9 @@ def test_encoded_video_may_change_its_size_midway(tmp_path, serve, opened):
 
 def test_a_stream_that_no_longer_decodes_is_opened_again(serve, opened, monkeypatch):
     """A change of codec shows only so: libav goes on with the decoder that it began with."""
-    monkeypatch.setattr(stream, "_BROKEN_NS", 0)
     half = jpeg(60)[: len(jpeg(60)) // 2]
     source = opened(serve(jpeg(20), jpeg(60), half, half, threading.Event()))
+    monkeypatch.setattr(source, "_broken_ns", 0)
     assert [source.grab().error is None for _ in range(2)] == [True, True]
     with pytest.raises(SourceError, match="nothing could be decoded for"):
         source.grab()
@@ -372,6 +379,32 @@ def test_a_stream_that_falls_silent_times_out(serve, opened):
         source.grab()
     with pytest.raises(SourceError, match=r"reading http://127.*: it timed out"):
         source.grab()
+
+
+def test_a_stream_that_tells_no_rate_is_measured_and_no_frame_is_lost_by_that(serve, opened):
+    values = [20 + 5 * at for at in range(30)]
+    paced = [item for value in values for item in (jpeg(value), 0.05)]
+    source = opened(serve(*paced))
+    assert source.rate is None
+    rate = source.measure()
+    grabs = [source.grab() for _ in values]
+    means = [pixels_of(grab).mean() for grab in grabs]
+    assert means == pytest.approx([value + 20 for value in values], abs=4)
+    arrivals = [grab.captured.mono_ns for grab in grabs]
+    # as fast as frames came in this run, whatever else the machine had to do
+    assert rate == pytest.approx(12e9 / (arrivals[15] - arrivals[3]), rel=0.5)
+
+
+def test_a_stream_slower_than_the_usual_patience_is_waited_for_where_it_is_asked(serve, opened):
+    source = opened(serve(jpeg(20), jpeg(60), jpeg(100), 2.0, jpeg(120)), patience_s=6.0)
+    assert [pixels_of(source.grab()).mean() for _ in range(4)] == pytest.approx(
+        [40, 80, 120, 140], abs=4
+    )
+
+
+def test_a_stream_that_does_not_open_in_time_says_what_a_slower_one_needs(serve, opened):
+    with pytest.raises(SourceError, match=r"it timed out; a camera that is slower needs"):
+        opened(serve(threading.Event()))
 
 
 def test_stop_ends_a_stream(serve, opened, stop):

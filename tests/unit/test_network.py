@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from framebuf.config import model_of
-from framebuf.errors import ModelError
+from framebuf.errors import InferenceError, ModelError
 from framebuf.frames import Frame
 from framebuf.models.backlog import Job
+from framebuf.models.cost import timed
 from framebuf.models.lanes import open_lanes
 from framebuf.models.network import open_network
 from framebuf.models.runtimes.onnx import OnnxRuntime
@@ -182,3 +183,26 @@ def test_a_file_of_another_batch_than_its_name_says_is_refused_and_the_others_ar
         )
     assert len(loaded) == 2
     assert all("closed" in repr(runtime) for runtime in loaded)
+
+
+def test_one_failed_call_is_no_reason_not_to_start(opened):
+    network = opened(**tiny(batch_sizes=[1]))
+    runtime = network.contexts[0]._runtime
+    infer, calls = runtime.infer, []
+
+    def faulty(tensor):
+        calls.append(len(tensor))
+        if len(calls) in (1, 3):
+            raise InferenceError("the driver says -1")
+        return infer(tensor)
+
+    runtime.infer = faulty
+    assert [cost.size for cost in timed(network)] == [1]
+    assert len(calls) == 5  # failed; good, failed; good, good
+
+
+def test_a_runtime_that_goes_on_failing_is_told(opened):
+    network = opened(**tiny(batch_sizes=[1]))
+    network.contexts[0]._runtime.infer = lambda _: (_ for _ in ()).throw(InferenceError("no"))
+    with pytest.raises(InferenceError):
+        timed(network)

@@ -6,10 +6,12 @@ from queue import SimpleQueue
 
 import pytest
 
-from framebuf.service.connection import Welcome
+from framebuf.service.backoff import Pause
+from framebuf.service.ears import Welcome
 from framebuf.service.health import Counters
+from framebuf.service.message import Refusal
 from framebuf.service.outbox import Outgoing
-from framebuf.service.publisher import Publisher
+from framebuf.service.publisher import MOST_TRIES, Publisher
 
 GREETING = [Outgoing(leaf, b"online", retain=True) for leaf in ("status", "availability")]
 HELLO = [("status", b"online"), ("availability", b"online")]
@@ -30,6 +32,10 @@ class Client:
     def next(self) -> tuple[str, bytes]:
         message = self.taken.get(timeout=5)
         return message.topic, message.payload
+
+    def number(self) -> int:
+        """What the next result has as its payload."""
+        return int(self.next()[1])
 
 
 @pytest.fixture
@@ -88,3 +94,87 @@ def test_answers_to_strangers_are_bounded():
     for _ in range(1200):
         publisher.answer_stranger(Outgoing("ack", b"no"))
     assert counters.snapshot() == {"acks_dropped": 200}
+
+
+QUOTA = Refusal("Quota exceeded", quota=True)
+
+
+@pytest.fixture
+def greeted(publisher, client, monkeypatch):
+    """Greeted, and ten results under way as packets 3 to 12."""
+    monkeypatch.setattr(Pause, "FIRST_S", 0.01)
+    monkeypatch.setattr(Pause, "LONGEST_S", 0.01)
+    publisher._pause = Pause()
+    publisher.connect(client, Welcome(resumed=False, max_packet=None, window=20))
+    for mid in (1, 2):
+        client.next()
+        publisher.acknowledge(mid, None)
+    for number in range(10):
+        publisher.publish(Outgoing("result", b"%d" % number))
+        assert client.number() == number
+    return publisher
+
+
+def test_what_is_refused_for_quota_goes_again_in_order_and_nothing_overtakes_it(greeted, client):
+    for mid in range(3, 13):
+        greeted.acknowledge(mid, QUOTA if mid in (5, 7) else None)
+    greeted.publish(Outgoing("done", b"10"))
+    for mid, again in ((13, 2), (14, 4), (15, 10)):
+        assert client.number() == again
+        assert client.taken.empty(), "one by one"
+        greeted.acknowledge(mid, None)
+    greeted.stop((), 0.2)
+    assert len(greeted._outbox) == 0
+    assert greeted._counters.snapshot() == {"publishes_retried": 2}
+
+
+def test_nothing_is_sent_again_while_others_are_on_their_way(greeted, client):
+    greeted.acknowledge(3, QUOTA)
+    greeted.publish(Outgoing("done", b"10"))
+    for mid in range(4, 12):
+        greeted.acknowledge(mid, None)
+    greeted.stop((), 0.1)
+    assert client.taken.empty(), "packet 12 is not answered"
+
+
+def test_what_a_broker_refuses_again_and_again_for_quota_is_given_up_and_counted(greeted, client):
+    settled = []
+    for mid in range(3, 13):
+        greeted.acknowledge(mid, None)
+    greeted.publish(Outgoing("done", b"1", acknowledged=lambda: settled.append(1)))
+    for turn in range(MOST_TRIES + 1):
+        assert client.number() == 1
+        assert not settled
+        greeted.acknowledge(13 + turn, QUOTA)
+        if not turn:
+            greeted.publish(Outgoing("done", b"2"))
+    assert client.number() == 2
+    assert settled == [1]
+    counted = greeted._counters.snapshot()
+    assert counted == {"publishes_refused": 1, "publishes_retried": MOST_TRIES}
+
+
+def test_what_was_held_back_goes_first_on_the_next_connection(greeted, client):
+    greeted.acknowledge(5, QUOTA)
+    greeted.disconnect()
+    greeted.connect(client, Welcome(resumed=False, max_packet=None, window=20))
+    mid = 13
+    for wanted in (*HELLO, *(("result", b"%d" % n) for n in (2, 0, 1, 3))):
+        assert client.next() == wanted
+        greeted.acknowledge(mid, None)
+        mid += 1
+
+
+def test_a_pause_doubles_and_is_short_again_once_something_was_taken(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    pause, lasted = Pause(), []
+    for _ in range(8):
+        pause.begin()
+        pause.begin()  # of the same moment
+        lasted.append(pause.left_s())
+        now[0] += lasted[-1]
+    assert lasted == [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
+    pause.reset()
+    pause.begin()
+    assert pause.left_s() == 0.25

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from framebuf import contract
 from framebuf.buffer.history import Stamp
-from framebuf.buffer.window import Asked, Window, WindowSpec
+from framebuf.buffer.window import Asked, Window
+from framebuf.buffer.windowspec import WindowSpec
 from framebuf.frames import Frame, Origin
 from framebuf.results import (
     BatchPlace,

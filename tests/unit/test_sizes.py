@@ -1,8 +1,8 @@
 import msgspec
 import pytest
 
-from framebuf.contract import smaller_done, smaller_result
-from tests.service.said import done, result
+from framebuf.contract import smaller_ack, smaller_done, smaller_result
+from tests.service.said import ack, done, result
 
 EMBEDDING = {"f32": "A" * 4000, "dim": 750}
 
@@ -42,9 +42,34 @@ def test_what_still_does_not_fit_becomes_its_error():
     assert not {"detections", "left_out"} & less.keys()
 
 
-@pytest.mark.parametrize(("room", "left_out"), [(500, ["meta"]), (10, ["meta", "summary"])])
+FOUND = {f"label {n}": 4 for n in range(9)}
+WITHOUT_META = len(encoded(done(summary=FOUND, left_out=["meta"])))
+
+
+@pytest.mark.parametrize(
+    ("room", "left_out"), [(WITHOUT_META, ["meta"]), (WITHOUT_META - 1, ["meta", "summary"])]
+)
 def test_a_done_loses_what_its_counts_do_not_need(room, left_out):
-    less = smaller(done(meta="x" * 3000), room, smaller_done)
+    less = smaller(done(meta="x" * 3000, summary=FOUND), room, smaller_done)
     assert less["left_out"] == left_out
-    assert less["summary"] == ({"cat": 4} if room == 500 else {})
+    assert less["summary"] == (FOUND if room == WITHOUT_META else {})
     assert less["published"] == 4
+
+
+def test_a_done_that_does_not_fit_at_all_is_replaced_by_its_error():
+    less = smaller(done(meta="x"), 200, smaller_done)
+    assert len(msgspec.json.encode(less)) <= 200
+    error = {"code": "too_large", "message": "the broker takes 200 bytes of it"}
+    assert less == {"v": 1, "event_type": "complete", "id": "r", "camera": "gate", "error": error}
+
+
+def test_a_result_whose_error_does_not_fit_is_replaced_by_the_error_alone():
+    less = smaller(result(3), 200)
+    error = {"code": "too_large", "message": "the broker takes 200 bytes of it"}
+    assert less == {"v": 1, "id": "r", "index": 3, "camera": "gate", "error": error}
+
+
+def test_an_ack_keeps_the_code_of_its_error():
+    said = ack("rejected", error={"code": "bad_payload", "message": "x" * 200})
+    assert smaller(said, 100, smaller_ack)["error"] == {"code": "bad_payload", "message": ""}
+    assert smaller(ack(), 10, smaller_ack) == ack()[1]

@@ -13,6 +13,7 @@ import pytest
 from framebuf.capture import open_source, v4l2
 from framebuf.capture.v4l2 import Device
 from framebuf.errors import SourceError
+from framebuf.units import Moment
 
 MJPG = cv2.VideoWriter.fourcc(*"MJPG")
 
@@ -170,6 +171,16 @@ def test_a_rate_that_makes_no_sense_is_no_rate(opened, node, told):
     capture = FakeCapture(node, cv2.CAP_V4L2)
     capture.get = lambda prop: told if prop == cv2.CAP_PROP_FPS else 480.0
     assert opened(capture)[0].rate is None
+
+
+def test_a_rate_that_the_driver_does_not_tell_is_measured(opened, monkeypatch):
+    device, _ = opened()
+    device.rate = None
+    moments = iter(range(0, 10**10, 10**8))
+    monkeypatch.setattr(v4l2, "now", lambda: Moment(next(moments), 0))
+    assert device.measure() == 10.0
+    device.rate = 30.0
+    assert device.measure() == 30.0
 
 
 def test_a_damaged_picture_is_told_and_the_next_one_comes(opened):

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from framebuf.buffer.window import Claims, Window, WindowSpec
+from framebuf.buffer.claims import Claims
+from framebuf.buffer.window import Window
+from framebuf.buffer.windowspec import WindowSpec
 from framebuf.units import Size, Span
 from tests.unit.rings import MS, PERIOD, Hand, ring_folder
 
@@ -304,7 +306,7 @@ def test_what_is_asked_for_and_what_is_missing_are_never_more_than_max_frames(
         feed.buffer.interrupted()
         one = one or feed.accept(spec, drain=drain)
         feed.pass_time(START + 60_000 * MS)
-        missing = (one.window.not_captured(), one.window.lost_in_gaps(feed.buffer, feed.now))
+        missing = tuple(one.window.missing(feed.buffer, feed.now).values())
     assert min(missing) >= 0
     assert one.window.asked == len(one.asked)
     assert one.window.asked + sum(missing) <= limit
@@ -342,7 +344,7 @@ def test_a_window_without_length_is_the_frame_nearest_before(feed):
         for zero in (Span(), Span(frames=0)):
             one = feed.accept(window(moment, zero, Span()))
             assert one.seqs == expected
-            assert one.window.not_captured() == 1 - len(expected)
+            assert one.window.missing(feed.buffer, feed.now)["not_captured"] == 1 - len(expected)
 
 
 def test_the_one_frame_is_asked_for_however_late_the_next_one_is(feed):
@@ -471,13 +473,21 @@ def test_a_frame_captured_at_the_very_moment_is_no_second_one_of_a_single_frame(
 def test_not_captured_are_the_frames_of_a_count_that_there_were_not(feed):
     captured(feed, 4)
     one = feed.accept(window(feed.now, Span(frames=10), Span(frames=6)))
-    assert (one.seqs, one.window.not_captured()) == ([0, 1, 2, 3], 12)
+    assert (one.seqs, one.window.missing(feed.buffer, feed.now)["not_captured"]) == (
+        [0, 1, 2, 3],
+        12,
+    )
     captured(feed, 2, first=4)
     feed.look()
-    assert (one.seqs, one.window.not_captured()) == ([0, 1, 2, 3, 4, 5], 10)
+    assert (one.seqs, one.window.missing(feed.buffer, feed.now)["not_captured"]) == (
+        [0, 1, 2, 3, 4, 5],
+        10,
+    )
     by_three = feed.accept(window(at_frame(3), Span(frames=10), Span(frames=6), stride=3))
     assert by_three.seqs == [0, 3]
-    assert by_three.window.not_captured() == 2 + 2  # −6 and −9; 3 and 6
+    assert (
+        by_three.window.missing(feed.buffer, feed.now)["not_captured"] == 2 + 2
+    )  # −6 and −9; 3 and 6
 
 
 def test_a_gap_within_a_timed_window_is_counted(feed):
@@ -486,9 +496,12 @@ def test_a_gap_within_a_timed_window_is_counted(feed):
     feed.buffer.opened(25.0)
     captured(feed, 5, first=15)
     one = feed.accept(window(feed.now, Span(ns=19 * PERIOD)))
-    assert (len(one.asked), one.window.lost_in_gaps(feed.buffer, feed.now)) == (10, 10)
+    assert (len(one.asked), one.window.missing(feed.buffer, feed.now)["camera_gap"]) == (10, 10)
     strided = feed.accept(window(feed.now, Span(ns=19 * PERIOD), stride=2))
-    assert (len(strided.asked), strided.window.lost_in_gaps(feed.buffer, feed.now)) == (5, 5)
+    assert (len(strided.asked), strided.window.missing(feed.buffer, feed.now)["camera_gap"]) == (
+        5,
+        5,
+    )
 
 
 def test_a_timed_window_is_closed_once_its_end_is_settled_and_every_frame_considered(feed):
@@ -552,3 +565,61 @@ def test_claims_of_frames_that_no_history_knows_are_forgotten():
     assert len(claims) == 500
     assert not claims.claim(1500)
     assert not claims.claim(1999)
+
+
+def long_ago(feed, *, away=()):
+    """A camera of whose first frames not even the stamps are left; when the first known one was."""
+    for number in range(30 * HISTORY):
+        if number in away:
+            feed.buffer.interrupted()
+            feed.buffer.opened(25.0)
+        else:
+            feed.capture(at_frame(number))
+    assert feed.buffer.after(-1)[0].seq > 20
+    return feed.buffer.after(-1)[0].mono_ns
+
+
+@pytest.mark.parametrize(
+    ("moment", "before", "after", "missing"),
+    [
+        (10, Span(ns=4 * PERIOD), Span(), {"evicted": 5}),
+        (10, Span(ns=4 * PERIOD), Span(ns=3 * PERIOD), {"evicted": 8}),
+        (10, Span(frames=4), Span(), {"evicted": 4}),
+        (10, Span(), Span(), {"evicted": 1}),
+        (10, None, Span(), {"evicted": 11}),
+        (2, Span(ns=4 * PERIOD), Span(), {"evicted": 3, "camera_gap": 2}),
+        (2, Span(frames=4), Span(), {"evicted": 3, "not_captured": 1}),
+        (-9, Span(ns=4 * PERIOD), Span(), {"camera_gap": 5}),
+        (-9, Span(frames=4), Span(), {"not_captured": 4}),
+    ],
+)
+def test_a_window_older_than_all_stamps_says_evicted_where_frames_were(
+    feed, moment, before, after, missing
+):
+    feed.buffer.opened(25.0)
+    assert at_frame(10) < long_ago(feed)
+    one = feed.accept(window(at_frame(moment), before, after))
+    feed.look()
+    assert one.asked == []
+    told = one.window.missing(feed.buffer, feed.now)
+    assert {reason: count for reason, count in told.items() if count} == missing
+    assert one.window.closed(feed.buffer, feed.now)
+
+
+def test_a_gap_among_frames_long_gone_is_still_a_gap(feed):
+    feed.buffer.opened(25.0)
+    long_ago(feed, away={8, 9})
+    one = feed.accept(window(at_frame(12), Span(ns=6 * PERIOD)))
+    told = one.window.missing(feed.buffer, feed.now)
+    assert told == {"evicted": 5, "not_captured": 0, "camera_gap": 2}
+
+
+def test_a_camera_that_is_away_still_knows_of_frames_that_are_gone(feed):
+    feed.buffer.opened(25.0)
+    long_ago(feed)
+    feed.buffer.interrupted()
+    old = Window(window(at_frame(10), Span(ns=4 * PERIOD)), None)
+    older = Window(window(at_frame(-9), Span(ns=4 * PERIOD)), None)
+    now = feed.now + 60_000 * MS
+    assert old.can_fill(feed.buffer, now)
+    assert not older.can_fill(feed.buffer, now)

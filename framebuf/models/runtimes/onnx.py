@@ -147,7 +147,9 @@ def _input(path: Path, inputs: list[Any], layout: Literal["nchw", "nhwc"] | None
     if not fitting:
         raise ModelError(f"{path}: expected 3 channels in {' or '.join(possible)}, got {shown}")
     if len(fitting) > 1:
-        raise ModelError(f'{path}: {shown} may be NCHW or NHWC; say layout = "nchw" or "nhwc"')
+        raise ModelError(
+            f'{path}: {shown} may be NCHW or NHWC; say layout = "nchw" or "nhwc"', "layout"
+        )
     if None in shape[1:]:
         raise ModelError(f"{path}: expected a fixed height and width, got {shown}; export it so")
     return TensorSpec(given.name, shape, dtype, fitting[0])

@@ -75,7 +75,7 @@ def open_task(
         known = None if names is None else tuple(names)
         return Detect(heads, known, model.threshold, model.iou)
     except ModelError as error:
-        raise ModelError(f"{where}: {error}") from error
+        raise ModelError(f"{where}: {error}", error.key) from error
 
 
 def _choose(

@@ -23,7 +23,8 @@ def read(path: str) -> tuple[str, ...]:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise ModelError(
             f"cannot read the label file {path}: {reason}; "
-            "give labels a text file with one label a line, or leave labels out"
+            "give labels a text file with one label a line, or leave labels out",
+            "labels",
         ) from error
     return tuple(line.strip() for line in text.rstrip().split("\n"))
 
@@ -39,6 +40,7 @@ def checked(labels: Sequence[str] | None, classes: int, source: str) -> tuple[st
     if len(labels) != classes:
         raise ModelError(
             f"{source}: expected {classes} labels, one a class of the model, got {len(labels)}; "
-            "give the list that the model was trained with"
+            "give the list that the model was trained with",
+            "labels",
         )
     return tuple(labels)

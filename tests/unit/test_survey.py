@@ -1,0 +1,128 @@
+"""The arithmetic of `framebuf check`, on a camera and a model that were measured by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from framebuf import config
+from framebuf.cli import check
+from framebuf.errors import ModelError
+from framebuf.models.plan import Cost
+from framebuf.service import survey
+from framebuf.service.trial import Seen
+
+SEEN = Seen(640, 480, 10.0, 10.0, "stream", 12.0, 0)
+
+
+def network(runtimes):
+    """A model of so many sessions."""
+    return SimpleNamespace(
+        platform="cpu", task="embed", sizes=(1,), input="in", outputs=("out",), cores=runtimes,
+        contexts=tuple(SimpleNamespace(core=core) for core in range(runtimes)),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def surveyed(monkeypatch):
+    """The report on a camera that was seen so, and a model whose batches took so long."""
+    for part in ("try_ring_dir", "try_clock", "try_broker"):
+        monkeypatch.setattr(survey, part, lambda _: None)
+
+    def survey_of(seen, ms, camera='buffer = "10s"\n', runtimes=1):
+        costs = tuple(Cost(size, round(each * 1e6)) for size, each in ms.items())
+        monkeypatch.setattr(survey, "watch", lambda _: seen)
+        monkeypatch.setattr(survey, "time_model", lambda _: (network(runtimes), costs))
+        text = (
+            f'[[camera]]\nname = "gate"\nsource = "rtsp://gate"\nmodels = ["m"]\n{camera}'
+            f'[[model]]\nname = "m"\npath = "m.onnx"\ntask = "embed"\n'
+        )
+        return survey.survey(config.parse(text, "f.toml", Path()))
+
+    return survey_of
+
+
+def notes(report):
+    return {note.where.rpartition(" ")[2]: note.what for note in report.notes}
+
+
+def test_history_headroom_and_how_long_a_full_drain_takes(surveyed, capsys):
+    report = surveyed(SEEN, {1: 40.0, 8: 200.0})
+    (camera,) = report.cameras
+    assert (camera["history"], camera["headroom"]) == (100, 25)
+    frame, header, stamps = 640 * 480 * 3, 4096, 250 * 64
+    assert 125 * frame < camera["bytes"] < 125 * (frame + 4096) + header + stamps
+    # twelve batches of 8, and 4 frames singly, each 40 ms: either way the quickest
+    assert camera["drain"] == {"frames": 100, "seconds": 2.56, "meanwhile": 26, "dropped": 0}
+    assert (report.ok, report.notes) == (True, [])
+    check._show(report)
+    shown = capsys.readouterr().out
+    assert "history 100 frames, 10.0 s at 10 a second, headroom 25: 110 MiB" in shown
+    assert "a drain of 100 frames takes 2.6 s; 26 frames come meanwhile: there is room" in shown
+
+
+def test_a_drain_that_is_slower_than_the_camera_says_what_finds_no_room(surveyed, capsys):
+    report = surveyed(SEEN, {1: 301.0})
+    (camera,) = report.cameras
+    # 301 frames come in 30.1 s; 125 slots are free by then
+    assert camera["drain"] == {"frames": 100, "seconds": 30.1, "meanwhile": 301, "dropped": 176}
+    assert report.ok
+    assert notes(report) == {
+        "camera[0].memory": "100 frames take m 30.1 s; of the 301 that come meanwhile, 176 find no "
+        "room beside them",
+        "camera[0].trigger.deadline": "100 frames take 30.1 s, the deadline is 30s",
+    }
+    check._show(report)
+    assert "301 frames come meanwhile: 176 of them find no room" in capsys.readouterr().out
+
+
+def test_runtimes_share_the_work(surveyed):
+    report = surveyed(SEEN, {1: 301.0}, runtimes=2)
+    assert report.cameras[0]["drain"]["seconds"] == 15.05
+
+
+def test_memory_that_shortens_the_history_is_a_problem_with_the_figure_that_mends_it(surveyed):
+    report = surveyed(SEEN, {1: 1.0}, camera='buffer = "10s"\nmemory = "50 MiB"\n')
+    (camera,) = report.cameras
+    assert camera["history"] < 100
+    assert camera["bytes"] <= 50 * 2**20
+    (problem,) = report.problems
+    assert problem.what == f"50 MiB holds {camera['history']} frames of 640×480, not 10s"
+    mended = surveyed(
+        SEEN, {1: 1.0}, camera=f'buffer = "10s"\n{problem.remedy.split(", or")[0][5:]}\n'
+    )
+    assert (mended.ok, mended.cameras[0]["history"]) == (True, 100)
+
+
+@pytest.mark.parametrize(
+    ("told", "measured", "fps", "history"),
+    [
+        (10.0, 10.0, "", 100),
+        (None, 8.0, "", 80),
+        (None, 8.0, "fps = 5\n", 50),
+        (10.0, 9.0, "fps = 20\n", 100),
+        (None, None, "", 250),
+    ],
+)
+def test_the_buffer_is_reckoned_as_the_daemon_makes_it(surveyed, told, measured, fps, history):
+    seen = replace(SEEN, told_rate=told, measured_rate=measured)
+    report = surveyed(seen, {1: 1.0}, camera=f'buffer = "10s"\n{fps}')
+    assert report.cameras[0]["history"] == history
+
+
+def test_a_model_that_cannot_be_loaded_is_told_with_its_key(surveyed, monkeypatch):
+    surveyed(SEEN, {1: 1.0})
+
+    def refuse(_):
+        raise ModelError("cannot read the label file", "labels")
+
+    monkeypatch.setattr(survey, "time_model", refuse)
+    text = (
+        '[[camera]]\nname = "g"\nsource = "x"\nmodels = ["m"]\n'
+        '[[model]]\nname = "m"\npath = "m.onnx"\ntask = "embed"\nlabels = "gone.txt"\n'
+    )
+    report = survey.survey(config.parse(text, "f.toml", Path()))
+    assert [problem.where for problem in report.problems] == ["f.toml:9: model[0].labels"]
