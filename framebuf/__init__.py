@@ -13,6 +13,14 @@ As a library:
         batch.run()
         first = batch.output(0)               # row 0 of each of the model's outputs
         batch.close()
+
+    # two models in a row: what the first detects goes through the second, in batches of its own
+    looks = {"path": "mobilenetv2-224.onnx", "task": "embed", "only": ["person"]}
+    coco = {"task": "detect", "decoder": "nanodet", "labels": "coco.txt"}
+    with open_model("nanodet-416.onnx", **coco, then=looks) as model:
+        for result in model.map(frames):
+            for found in result.findings.detections:
+                print(found.label, found.box, found.embedding)
 """
 
 from __future__ import annotations
@@ -20,6 +28,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from framebuf.buffer.ring import FrameRing
     from framebuf.frames import Frame
     from framebuf.models.batch import Batch
@@ -36,19 +46,25 @@ _HOMES = {
 }
 
 
-def open_model(path: str, *, task: str = "raw", **keys: Any) -> RuntimePool:
+def open_model(
+    path: str, *, task: str = "raw", then: Mapping[str, Any] | None = None, **keys: Any
+) -> RuntimePool:
     """Load a model, and start its pool. `keys` are those of [[model]] in framebuf.toml.
 
     `path` may be a family, `osnet-batch{1,4,8,16}.rknn`. Say `runtimes=3` for a pool of three.
+    `then` has the keys of a second model, which sees what this one detects: its `path`, its
+    `task`, embed or classify, and `only` and `max_crops`.
 
     Raises:
         ConfigError: a key is unknown or its value is wrong.
         ModelError: a file is missing or broken, or does not fit its keys.
     """
-    from framebuf.config import model_of  # noqa: PLC0415 - `import framebuf` stays quick
+    from framebuf.config import models_of  # noqa: PLC0415 - `import framebuf` stays quick
     from framebuf.models.pool import RuntimePool  # noqa: PLC0415
 
-    return RuntimePool.open(model_of({"name": "model", "path": path, "task": task} | keys))
+    first = {"name": "model", "path": path, "task": task} | keys
+    second = () if then is None else ({"name": "then"} | dict(then),)
+    return RuntimePool.open(*models_of(first, *second))
 
 
 def __getattr__(name: str) -> object:

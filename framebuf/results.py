@@ -12,17 +12,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class Detection(msgspec.Struct, frozen=True):
-    """One object found."""
-
-    label: str
-    class_id: int
-    score: float
-    """0 to 1."""
-    box: tuple[float, float, float, float]
-    """x, y, width, height in pixels of the full frame, one decimal, clipped to it."""
-
-
 class Classification(msgspec.Struct, frozen=True):
     """One class and its probability."""
 
@@ -49,6 +38,20 @@ class Embedding(msgspec.Struct, frozen=True):
     def vector(self) -> NDArray[np.float32]:
         """(dim,) float32."""
         return np.frombuffer(base64.b64decode(self.f32), "<f4")
+
+
+class Detection(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One object found, and what a second model says of it."""
+
+    label: str
+    class_id: int
+    score: float
+    """0 to 1."""
+    box: tuple[float, float, float, float]
+    """x, y, width, height in pixels of the full frame, one decimal, clipped to it."""
+    classes: tuple[Classification, ...] | None = None
+    """Best five, best first."""
+    embedding: Embedding | None = None
 
 
 class Tensor(msgspec.Struct, frozen=True):
@@ -104,8 +107,20 @@ class Timings(msgspec.Struct, frozen=True):
     post: float = 0.0
 
 
+class Inference(msgspec.Struct, frozen=True):
+    """One batch that answered something."""
+
+    model: str
+    run: int
+    """Which of its lane."""
+    ms: float
+
+
 class FrameResult(msgspec.Struct, frozen=True):
-    """What a model gave for one frame: findings or an error, never both."""
+    """What a model gave for one frame: findings or an error.
+
+    Both only where a second model failed: the findings are the first's, the error is the second's.
+    """
 
     model: str
     findings: Findings | None = None
@@ -116,3 +131,13 @@ class FrameResult(msgspec.Struct, frozen=True):
     """Which inference of its lane answered it; frames of one batch share it. Not sent."""
     simulated: bool = False
     """A simulated NPU ran it."""
+    crops_left_out: int = 0
+    """Objects found that the second model was not shown, for there were too many."""
+    further: tuple[Inference, ...] = ()
+    """Of the second model, that answered its crops. Not sent."""
+
+    def inferences(self) -> tuple[Inference, ...]:
+        """Every batch that answered some of it, each once."""
+        if self.run < 0:
+            return self.further
+        return (Inference(self.model, self.run, self.ms.infer), *self.further)

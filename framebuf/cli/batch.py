@@ -60,12 +60,25 @@ def batch(
     ] = None,
     std: Annotated[str | None, typer.Option(help="As --mean.")] = None,
     layout: model_options.Layout = None,
+    then: Annotated[
+        str | None, typer.Option(help="A second model, which sees what the first one detects.")
+    ] = None,
+    then_key: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Its keys, as in framebuf.toml: task=classify (else embed), only=person, "
+            "max_crops=5, resize=stretch …; once for each.",
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Run a folder of pictures through a model in batches; say what is in each.
 
     A file's time is its part of its batch's inference. Exit 3 where a file could not be read or
     inferred; it is listed, and not counted as processed.
+
+    With --then, what the second model says stands inside the first one's detections.
 
     Example: framebuf batch -d pictures -m "osnet-batch{1,4,8}.rknn" -p rk3588 -s 3 --task embed
     """
@@ -74,6 +87,8 @@ def batch(
     from framebuf.cli.look import Look  # noqa: PLC0415
     from framebuf.models.pool import RuntimePool  # noqa: PLC0415
 
+    if then_key and then is None:
+        raise typer.BadParameter("is for a second model: add --then", param_hint="--then-key")
     if decoder is not None and task not in (None, "detect"):
         raise typer.BadParameter(f"task {task} has none: leave one out", param_hint="--decoder")
     logging.basicConfig(level="WARNING", format="framebuf: %(message)s")
@@ -85,8 +100,12 @@ def batch(
     folder = Folder.open(directory)
     look = Look.at(configured)
     configured = look.labelled(configured)
-    report = Report(configured, look, pool, quiet=quiet, json=json)
-    with RuntimePool.open(configured) as runtimes:
+    second = None
+    if then is not None:
+        second = model_options.second_of(configured, then, then_key or ())
+        second = Look.at(second).resolved(second)
+    report = Report(configured, look, pool, second, quiet=quiet, json=json)
+    with RuntimePool.open(configured, second) as runtimes:
         report.begin(runtimes.sizes, folder, repeat)
         with report.progress(len(folder.files) * repeat) as advance:
             for file, answer in _answers(runtimes, folder.read(repeat)):

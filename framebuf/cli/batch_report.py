@@ -14,6 +14,7 @@ import typer
 
 from framebuf.cli import go_text
 from framebuf.cli.trigger import found
+from framebuf.models.platforms import is_simulated, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,12 +29,18 @@ if TYPE_CHECKING:
 class Report:
     """Counts and tells. One thread."""
 
-    def __init__(self, model: Model, look: Look, pool: int, *, quiet: bool, json: bool) -> None:
+    def __init__(
+        self, model: Model, look: Look, pool: int, then: Model | None = None,
+        *, quiet: bool, json: bool,
+    ) -> None:  # fmt: skip
+        """`then` sees what `model` detects."""
         self.processed = 0
         self.failed = 0
         self._model = model
         self._look = look
         self._pool = pool
+        self._then = then
+        self._simulated = look.simulated or (then is not None and is_simulated(then.platform))
         self._quiet = quiet
         self._json = json
         self._files: list[dict[str, Any]] = []
@@ -73,9 +80,9 @@ class Report:
         self.processed += not failed
         if self._json:
             self._files.append(document)
-        elif failed:
+        elif failed and "detections" not in document:
             typer.echo(f"File {document['file']}, failed: {document['error']['message']}")
-        elif not self._quiet:
+        elif failed or not self._quiet:
             typer.echo(self._line(document))
 
     def end(self) -> None:
@@ -86,10 +93,11 @@ class Report:
             document = {
                 "model": self._model.path,
                 "platform": self._look.platform,
-                "simulated": self._look.simulated,
+                "simulated": self._simulated,
                 "runtime": self._look.versions,
                 "pool": self._pool,
                 "labels": self._model.labels,
+                **({} if self._then is None else {"then": self._then.path}),
                 "files": self._files,
                 "processed": self.processed,
                 "failed": self.failed,
@@ -101,7 +109,7 @@ class Report:
         if self.failed:
             typer.echo(f"Failed: {self.failed} of {self.failed + self.processed} files")
         each = "" if average is None else f", average inference per image is {average:.2f}ms"
-        simulated = " (simulated)" if self._look.simulated else ""
+        simulated = " (simulated)" if self._simulated else ""
         typer.echo(f"Processed {self.processed} images in {go_text.duration(ns)}{each}{simulated}")
 
     def _introduction(self, sizes: tuple[int, ...], folder: Folder, repeat: int) -> Iterator[str]:
@@ -113,6 +121,12 @@ class Report:
         yield f"Model: {model.path} on {where}, batch {batches}, pool {self._pool}"
         if model.task in ("classify", "detect"):
             yield f"Labels: {look.labels(model)}"
+        if self._then is not None:
+            then, wanted = self._then, ", ".join(self._then.only or ("everything",))
+            yield (
+                f"Then: {then.path} on {shown(then.platform)}, "
+                f"of {wanted} found, at most {then.max_crops} a picture"
+            )
         yield "Input tensors:"
         yield _tensor(0, look.input)
         yield "Output tensors:"
@@ -138,9 +152,13 @@ def _document(file: Path, answer: FrameResult | str) -> dict[str, Any]:
         return {"file": name, "error": {"code": "unreadable", "message": answer}}
     document: dict[str, Any] = {"file": name}
     if answer.error is not None:
-        return document | {"error": msgspec.to_builtins(answer.error)}
+        document["error"] = msgspec.to_builtins(answer.error)
+    if answer.findings is None:
+        return document
     found = msgspec.to_builtins(answer.findings)
     document |= {kind: findings for kind, findings in found.items() if findings is not None}
+    if answer.crops_left_out:
+        document["crops_left_out"] = answer.crops_left_out
     if answer.batch is not None:
         document["batch"] = msgspec.to_builtins(answer.batch)
         document["ms"] = round(answer.ms.infer / answer.batch.filled, 3)

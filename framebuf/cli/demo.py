@@ -29,6 +29,13 @@ def demo(
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document; implies --once.")
     ] = False,
+    models: Annotated[
+        str,
+        typer.Option(
+            help='The sample detector alone, "nanodet" or "person", or "person,looks": what each '
+            "person looks like goes through a second model, and the most similar one is shown."
+        ),
+    ] = "nanodet",
     broker: Annotated[str | None, typer.Option(hidden=True, help="mosquitto or iotcore.")] = None,
 ) -> None:
     """Camera, MQTT broker and daemon on this machine: see triggers answered within seconds.
@@ -40,14 +47,19 @@ def demo(
     """
     from framebuf.demo import play  # noqa: PLC0415 - --help stays quick
     from framebuf.demo.broker import KINDS  # noqa: PLC0415
+    from framebuf.demo.scene import CHOICES  # noqa: PLC0415
 
     if broker not in (None, *KINDS):
         raise typer.BadParameter(f"use {' or '.join(KINDS)}", param_hint="--broker")
+    row = tuple(models.split(","))
+    if row not in CHOICES:
+        choices = ", ".join(map(",".join, CHOICES))
+        raise typer.BadParameter(f"use one of {choices}", param_hint="--models")
     logging.basicConfig(level="WARNING", format="framebuf: %(message)s")
     if not once and not json:
-        play.for_ever(source, out, broker=broker)
+        play.for_ever(source, out, broker=broker, models=row)
         return
-    exchange = play.once(source, out, broker=broker, quiet=json)
+    exchange = play.once(source, out, broker=broker, quiet=json, models=row)
     if json:
         _print(exchange)
     raise typer.Exit(_code(exchange))

@@ -62,6 +62,10 @@ class Look:
             return model
         return candidate
 
+    def resolved(self, model: Model) -> Model:
+        """As `labelled`, and with the platform that `auto` has come to."""
+        return msgspec.structs.replace(self.labelled(model), platform=self.platform)
+
     @staticmethod
     def labels(model: Model) -> str:
         """Where a model's labels are from, for people."""

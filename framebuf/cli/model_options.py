@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from framebuf.config import Model
 
 Path = Annotated[
@@ -44,10 +46,8 @@ def model_of(path: str, task: str, **keys: Any) -> Model:
     for key in ("mean", "std"):
         if key in given:
             given[key] = _numbers(given[key], float, f"--{key}")
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "", path.rpartition("/")[2].partition("{")[0])
-    name = stem.removesuffix(".onnx").removesuffix(".rknn")[:64] or "model"
     try:
-        return config.model_of({"name": name, "path": path, "task": task} | given)
+        return config.model_of({"name": _name(path), "path": path, "task": task} | given)
     except ConfigError as error:
         key = error.where.rpartition(".")[2]
         option = {"batch_sizes": "--batch", "path": "--model", "runtimes": "--pool"}
@@ -55,6 +55,55 @@ def model_of(path: str, task: str, **keys: Any) -> Model:
         raise typer.BadParameter(
             f"{what}; {error.remedy}", param_hint=option.get(key, f"--{key}")
         ) from None
+
+
+def second_of(first: Model, path: str, keys: Sequence[str]) -> Model:
+    """The [[model]] that is to see what the first finds; `keys` are like max_crops=5.
+
+    Raises:
+        typer.BadParameter: a key is unknown, or its value is wrong, or the first finds nothing.
+    """
+    from framebuf import config  # noqa: PLC0415 - --help stays quick
+    from framebuf.errors import ConfigError  # noqa: PLC0415
+
+    given: dict[str, Any] = {"name": f"then-{_name(path)}"[:64], "path": path, "task": "embed"}
+    given["platform"] = first.platform
+    for text in keys:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"expected KEY=VALUE, got {text}", param_hint="--then-key")
+        given[key] = _value(value)
+        if key == "only" and not isinstance(given[key], list):
+            given[key] = value.split(",")
+    try:
+        return config.models_of(_table(first), given)[1]
+    except ConfigError as error:
+        key = error.where.rpartition(".")[2]
+        raise typer.BadParameter(
+            f"{key} {error.what.removeprefix(f'{key} ')}; {error.remedy}", param_hint="--then"
+        ) from None
+
+
+def _table(model: Model) -> dict[str, Any]:
+    """As it would stand in the file."""
+    import msgspec  # noqa: PLC0415
+
+    return {key: value for key, value in msgspec.structs.asdict(model).items() if value is not None}
+
+
+def _value(text: str) -> Any:
+    """As TOML has it; a word needs no quotes."""
+    import tomllib  # noqa: PLC0415
+
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _name(path: str) -> str:
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "", path.rpartition("/")[2].partition("{")[0])
+    return stem.removesuffix(".onnx").removesuffix(".rknn")[:64] or "model"
 
 
 def _numbers(text: str, kind: type[int] | type[float], option: str) -> list[float]:

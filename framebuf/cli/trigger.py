@@ -123,16 +123,24 @@ def line_of(leaf: str, document: dict[str, Any]) -> str:
 
 def found(document: dict[str, Any]) -> str:
     """What a result says, briefly."""
-    if "error" in document:
-        return f"error {document['error']['code']}: {document['error']['message']}"
+    error = document.get("error")
+    failure = [f"error {error['code']}: {error['message']}"] if error else []
     if "detections" in document:
-        objects = [f"{d['label']} {d['score']:.2f}" for d in document["detections"]]
-        return ", ".join(objects) or "nothing"
+        objects = ", ".join(map(_object, document["detections"])) or "nothing"
+        return "; ".join([objects, *failure])
+    if failure:
+        return failure[0]
     if "classes" in document:
         return ", ".join(f"{c['label']} {c['score']:.2f}" for c in document["classes"][:2])
     if "embedding" in document:
         return f"embedding of {document['embedding']['dim']}"
     return "tensors"
+
+
+def _object(detection: dict[str, Any]) -> str:
+    """Its label and score, and the best class that a second model gave it."""
+    best = "".join(f" ({c['label']} {c['score']:.2f})" for c in detection.get("classes", [])[:1])
+    return f"{detection['label']} {detection['score']:.2f}{best}"
 
 
 def _code(document: dict[str, Any], code: int) -> int:

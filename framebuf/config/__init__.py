@@ -37,6 +37,7 @@ __all__ = [
     "TriggerDefaults",
     "load",
     "model_of",
+    "models_of",
     "parse",
     "schema",
 ]
@@ -70,7 +71,17 @@ def model_of(keys: dict[str, Any]) -> Model:
     Raises:
         ConfigError: anything in it is wrong.
     """
-    camera = {"name": "none", "source": "none", "models": [keys.get("name")]}
-    loaded = file.from_tables({"camera": [camera], "model": [keys]}, "open_model")
+    return models_of(keys)[0]
+
+
+def models_of(*tables: dict[str, Any]) -> tuple[Model, ...]:
+    """As `model_of`, of models in a row.
+
+    Raises:
+        ConfigError: anything in them is wrong, or they do not go together.
+    """
+    names = [keys.get("name") for keys in tables]
+    camera = {"name": "none", "source": "none", "models": names}
+    loaded = file.from_tables({"camera": [camera], "model": list(tables)}, "open_model")
     checks.check(loaded)
-    return loaded.config.model[0]
+    return loaded.config.model

@@ -46,8 +46,7 @@ def _check_camera(loaded: Loaded, key: str, camera: Camera) -> None:
             near = difflib.get_close_matches(name, models, n=1, cutoff=0.5)
             remedy = f"did you mean {near[0]}?" if near else f"add a [[model]] named {name}"
             raise loaded.error(f"{key}.models", f"there is no model {name}", remedy)
-    if len(camera.models) > 1:
-        raise _later(loaded, f"{key}.models", "a second model in a row")
+    _check_chain(loaded, f"{key}.models", camera)
     if camera.store == "encoded":
         raise _later(loaded, f"{key}.store", 'store = "encoded"')
     if camera.buffer.is_zero:
@@ -63,6 +62,26 @@ def _check_camera(loaded: Loaded, key: str, camera: Camera) -> None:
             "make it longer, or leave it out",
         )
     _check_trigger(loaded, key, camera)
+
+
+def _check_chain(loaded: Loaded, key: str, camera: Camera) -> None:
+    """A detector, and what sees its detections."""
+    if len(camera.models) == 1:
+        return
+    if len(camera.models) > 2:
+        raise loaded.error(key, f"are {len(camera.models)}", "give one model, or two in a row")
+    of = {model.name: model for model in loaded.config.model}
+    first, second = (of[name] for name in camera.models)
+    if first.task not in ("detect", "auto"):
+        raise loaded.error(
+            key, f"{first.name} finds no objects for {second.name}: its task is {first.task}",
+            'put a model first that has task = "detect"',
+        )  # fmt: skip
+    if second.task not in ("classify", "embed", "auto"):
+        raise loaded.error(
+            key, f"{second.name} stands second, and its task is {second.task}",
+            'put a model second that has task = "classify" or "embed"',
+        )  # fmt: skip
 
 
 def _check_trigger(loaded: Loaded, key: str, camera: Camera) -> None:
@@ -93,8 +112,6 @@ def _check_model(loaded: Loaded, key: str, model: Model) -> None:
         raise loaded.error(f"{key}.task", "is missing", 'add task = "detect", "classify" …')
     if model.task == "detect" and model.decoder is None and not may_say_itself:
         raise loaded.error(f"{key}.decoder", "is missing", 'add decoder = "nanodet", "yolov5" …')
-    if model.only is not None:
-        raise _later(loaded, f"{key}.only")
     if (model.mean is None) != (model.std is None):
         raise loaded.error(key, "mean and std go together", "give both or neither")
     for name, values in (("mean", model.mean), ("std", model.std)):

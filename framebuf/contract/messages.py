@@ -57,7 +57,10 @@ Image = Literal["sent", "dropped"]
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """`C/result`, out: one frame's answer. Findings of one kind, or an error."""
+    """`C/result`, out: one frame's answer. Findings of one kind, or an error.
+
+    Detections have an error beside them where a second model failed on some of them.
+    """
 
     v: Literal[1] = VERSION
     id: Id
@@ -75,6 +78,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     classes: tuple[Classification, ...] | None = None
     embedding: Embedding | None = None
     outputs: tuple[Tensor, ...] | None = None
+    crops_left_out: Count = 0
+    """Detections that the second model was not shown, for there were more than max_crops."""
     error: Failure | None = None
     left_out: tuple[LeftOut, ...] = ()
     """Findings that would have made it larger than the broker takes."""
@@ -100,6 +105,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             batch=result.batch,
             ms=result.ms,
             image=image,
+            crops_left_out=result.crops_left_out,
             error=result.error,
             **found,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -18,6 +18,11 @@ from framebuf.contract.messages import (
     encode,
 )
 from framebuf.results import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from framebuf.results import Detection
 
 _LARGE: tuple[LeftOut, ...] = ("embedding", "outputs")
 
@@ -41,11 +46,20 @@ def fit_result(result: Result, room: int) -> Result:
         return result
     left_out = tuple(name for name in _LARGE if getattr(result, name) is not None)
     bare = msgspec.structs.replace(result, embedding=None, outputs=None)
+    if any(one.embedding is not None for one in result.detections or ()):
+        left_out = ("embedding",)
+        bare = msgspec.structs.replace(bare, detections=_bare(result.detections or ()))
     if left_out:
         less = msgspec.structs.replace(bare, left_out=left_out)
         if len(encode(less)) <= room:
             return less
-    return msgspec.structs.replace(bare, detections=None, classes=None, error=_failure(room))
+    return msgspec.structs.replace(
+        bare, detections=None, classes=None, crops_left_out=0, error=_failure(room)
+    )
+
+
+def _bare(detections: Iterable[Detection]) -> tuple[Detection, ...]:
+    return tuple(msgspec.structs.replace(one, embedding=None) for one in detections)
 
 
 def smaller_result(payload: bytes, room: int) -> bytes:

@@ -90,15 +90,20 @@ def title(result: Document) -> str:
 
 def summary(result: Document) -> str:
     """What was found, best first."""
-    if "error" in result:
+    if _is_empty(result):
         return str(result["error"]["code"])
     found = (f"{d['label']} {d['score']:.2f}" for d in result.get("detections", []))
     return ", ".join(found) or "nothing"
 
 
+def _is_empty(result: Document) -> bool:
+    """Whether it has an error, and nothing beside it."""
+    return "error" in result and "detections" not in result
+
+
 def _originals(source: Path, results: Sequence[Document]) -> dict[int, Picture]:
     """The frames of the results that have one, by index."""
-    answered = {result["index"]: result["frame"] for result in results if "error" not in result}
+    answered = {r["index"]: r["frame"] for r in results if not _is_empty(r)}
     if source.is_dir():
         pictures = {index: _picture(source, frame["file"]) for index, frame in answered.items()}
     else:

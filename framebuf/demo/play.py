@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from framebuf.demo import scene
 from framebuf.demo.album import Album
+from framebuf.demo.gallery import Gallery
 from framebuf.demo.screen import Screen
 from framebuf.demo.stage import Stage, set_up
 from framebuf.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from framebuf.service.caller import Answer, Caller
@@ -51,25 +52,30 @@ class Exchange:
         return bool(self.done or self.error)
 
 
-def once(source: str | None, out: Path, *, broker: str | None, quiet: bool) -> Exchange:
+def once(
+    source: str | None, out: Path, *, broker: str | None, quiet: bool, models: Sequence[str]
+) -> Exchange:
     """One trigger, its results shown as they come unless `quiet`. Main thread only.
+
+    `models` is one of `scene.CHOICES`.
 
     Raises:
         FramebufError: something is missing, or did not start.
     """
     screen = Screen(quiet=quiet)
     with ExitStack() as stack:
-        stage = _open(stack, screen, source, broker)
+        stage = _open(stack, screen, source, broker, models)
         album = _album(stage, screen, out)
         exchange = Exchange(_trigger(1))
         screen.sent(stage.caller.topic, exchange.trigger)
+        gallery = Gallery()
         for answer in _answers(stage.caller, exchange):
-            _show(screen, answer, own=True)
+            _show(screen, gallery, answer, own=True)
         _write(album, screen, exchange)
     return exchange
 
 
-def for_ever(source: str | None, out: Path, *, broker: str | None) -> None:
+def for_ever(source: str | None, out: Path, *, broker: str | None, models: Sequence[str]) -> None:
     """A trigger every few seconds, anybody's answered and shown, until KeyboardInterrupt.
 
     Raises:
@@ -78,7 +84,7 @@ def for_ever(source: str | None, out: Path, *, broker: str | None) -> None:
     """
     screen = Screen(quiet=False)
     with ExitStack() as stack:
-        stage = _open(stack, screen, source, broker)
+        stage = _open(stack, screen, source, broker, models)
         album = _album(stage, screen, out)
         screen.invite(stage)
         try:
@@ -87,9 +93,15 @@ def for_ever(source: str | None, out: Path, *, broker: str | None) -> None:
             screen.say("stopping")
 
 
-def _open(stack: ExitStack, screen: Screen, source: str | None, broker: str | None) -> Stage:
+def _open(
+    stack: ExitStack,
+    screen: Screen,
+    source: str | None,
+    broker: str | None,
+    models: Sequence[str],
+) -> Stage:
     with screen.status("starting") as status:
-        stage = stack.enter_context(set_up(source, broker, status.update))
+        stage = stack.enter_context(set_up(source, broker, status.update, models))
         status.update("filling the buffer")
         _fill(stage.caller)
     screen.introduce(stage)
@@ -133,6 +145,7 @@ def _fill(caller: Caller) -> None:
 
 def _serve(caller: Caller, screen: Screen, album: Album | None) -> None:
     open_ones: dict[str, Exchange] = {}
+    gallery = Gallery()
     sent, due = 0, time.monotonic()
     while True:
         if time.monotonic() >= due:
@@ -146,7 +159,7 @@ def _serve(caller: Caller, screen: Screen, album: Album | None) -> None:
         if answer is None or answer.leaf == "status":
             continue
         id = answer.document["id"]
-        _show(screen, answer, own=id in open_ones)
+        _show(screen, gallery, answer, own=id in open_ones)
         exchange = open_ones.setdefault(id, Exchange({"id": id}))
         if exchange.take(answer):
             del open_ones[id]
@@ -168,11 +181,11 @@ def _answers(caller: Caller, exchange: Exchange) -> Iterator[Answer]:
             return
 
 
-def _show(screen: Screen, answer: Answer, *, own: bool) -> None:
+def _show(screen: Screen, gallery: Gallery, answer: Answer, *, own: bool) -> None:
     if answer.leaf == "ack":
         screen.acknowledged(answer.document, own=own)
     elif answer.leaf == "result":
-        screen.result(answer.document)
+        screen.result(answer.document, gallery.meet(answer.document))
     else:
         screen.done(answer.document)
 

@@ -11,6 +11,8 @@ from framebuf import config
 from framebuf.demo.broker import HOST
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from framebuf.config import Loaded
 
 ASSETS = Path(__file__).parent / "assets"
@@ -45,14 +47,16 @@ source = {source}
 fps = {rate}
 buffer = "{buffer_s}s"
 memory = "{memory} MiB"
-models = ["nanodet"]
+models = {models}
 
 [camera.trigger]
 mode = "window"
 before = {frames}
+"""
 
+_DETECTOR = """
 [[model]]
-name = "nanodet"
+name = {name}
 path = {model}
 platform = "cpu"
 task = "detect"
@@ -61,11 +65,27 @@ labels = {labels}
 batch_sizes = [1, 4, 8]
 """
 
+_LOOKS = """
+[[model]]
+name = {name}
+path = {model}
+platform = "cpu"
+task = "embed"
+resize = "stretch"
+batch_sizes = [1, 4, 8]
+only = ["person"]
+"""
 
-def load(folder: Path, port: int, source: str | None) -> Loaded:
+CHOICES = (("nanodet",), ("person",), ("person", "looks"))
+"""Which models there are to play with, by their names: in a row the second sees the people that
+the first finds."""
+
+
+def load(folder: Path, port: int, source: str | None, models: Sequence[str] = CHOICES[0]) -> Loaded:
     """Write framebuf.toml into `folder`, a tmpfs, and read it as the daemon does.
 
     `source` is a camera as in the configuration, from the working directory; None: the pictures.
+    `models` is one of `CHOICES`.
 
     Raises:
         ConfigError: `source` cannot stand in a configuration.
@@ -82,9 +102,15 @@ def load(folder: Path, port: int, source: str | None) -> Loaded:
         buffer_s=BUFFER_S,
         memory=_memory_mib(folder),
         frames=FRAMES,
+        models=json.dumps(list(models)),
+    )
+    text += _DETECTOR.format(
+        name=_quoted(models[0]),
         model=_quoted(ASSETS / "nanodet-416.onnx"),
         labels=_quoted(ASSETS / "coco.txt"),
     )
+    for name in models[1:]:
+        text += _LOOKS.format(name=_quoted(name), model=_quoted(ASSETS / "mobilenetv2-224.onnx"))
     path = folder / "framebuf.toml"
     path.write_text(text, encoding="utf-8")
     return config.parse(text, str(path), folder)

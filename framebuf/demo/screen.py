@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from rich.status import Status
 
+    from framebuf.demo.gallery import Likeness
     from framebuf.demo.stage import Stage
 
 Document = dict[str, Any]
@@ -50,6 +51,11 @@ class Screen:
             f"the last {scene.BUFFER_S} s are always in memory"
         )
         self._say(f"  model    NanoDet (COCO, 80 classes) on the CPU, batches of {_sizes(stage)}")
+        if len(stage.models) > 1:
+            self._say(
+                f"           then MobileNetV2's embedding of each person found, "
+                f"in batches of {_sizes(stage)}"
+            )
         self._say(f"  broker   {stage.broker} on {HOST}, port {stage.port}")
         self._say(
             f"At each trigger the last {scene.FRAMES} frames go through the model: "
@@ -79,13 +85,19 @@ class Screen:
         elif not own:
             self._say(Text(f"→ your trigger {ack['id']}: {ack['status']}", "bold"))
 
-    def result(self, result: Document) -> None:
-        """One frame was answered."""
+    def result(self, result: Document, alike: Sequence[Likeness | None] = ()) -> None:
+        """One frame was answered; `alike` is, for each detection, whom it looks like."""
         found = result.get("detections", [])
         for at, finding in enumerate(found[:MOST] or [None]):
             self._say(_head(result, first=at == 0) + _finding(result, finding) + _place(result, at))
+            if finding is not None and at < len(alike) and (other := alike[at]) is not None:
+                self._say(
+                    Text(f"{'':22}most like the one in {other.where}: {other.cosine:.2f}", "dim")
+                )
         if len(found) > MOST:
             self._say(Text(f"{'':22}… and {len(found) - MOST} more", "dim"))
+        if found and "error" in result:
+            self._say(Text(f"{'':22}") + _error(result))
 
     def done(self, done: Document) -> None:
         """A trigger was answered whole."""
@@ -125,8 +137,8 @@ def _head(result: Document, *, first: bool) -> Text:
 
 def _finding(result: Document, finding: Document | None) -> Text:
     """Label, score, box; 43 columns."""
-    if "error" in result:
-        return Text(f"{result['error']['code']}: {result['error']['message']}", "red")
+    if finding is None and "error" in result:
+        return _error(result)
     if finding is None:
         return Text(f"{'nothing':<43}", "dim")
     blue, green, red = drawing.colour(finding["class_id"])
@@ -136,6 +148,10 @@ def _finding(result: Document, finding: Document | None) -> Text:
         (f"{finding['label']:<14} ", f"bold rgb({red},{green},{blue})"),
         f"{finding['score']:.2f}  {box:<22}",
     )
+
+
+def _error(result: Document) -> Text:
+    return Text(f"{result['error']['code']}: {result['error']['message']}", "red")
 
 
 def _place(result: Document, at: int) -> Text:

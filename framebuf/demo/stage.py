@@ -20,7 +20,7 @@ from framebuf.service.caller import Caller
 from framebuf.service.daemon import Daemon
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from framebuf.config import Loaded
 
@@ -44,13 +44,19 @@ class Stage:
         self.configuration = Path(loaded.file)
         self.source = loaded.config.camera[0].source
         self.batch_sizes = loaded.config.model[0].batch_sizes or ()
+        self.models = loaded.config.camera[0].models
 
 
 @contextmanager
-def set_up(source: str | None, kind: str | None, tell: Callable[[str], None]) -> Iterator[Stage]:
+def set_up(
+    source: str | None,
+    kind: str | None,
+    tell: Callable[[str], None],
+    models: Sequence[str] = scene.CHOICES[0],
+) -> Iterator[Stage]:
     """Run broker, daemon and client while the block runs. Main thread only: signals end it.
 
-    `tell` hears what is being waited for.
+    `models` is one of `scene.CHOICES`; `tell` hears what is being waited for.
 
     Raises:
         FramebufError: something is missing, or did not start.
@@ -63,7 +69,7 @@ def set_up(source: str | None, kind: str | None, tell: Callable[[str], None]) ->
             with interrupts.held():
                 folder = parts.enter_context(_folder())
             port = parts.enter_context(broker.running(program, folder, interrupts))
-            loaded = scene.load(folder, port, source)
+            loaded = scene.load(folder, port, source, models)
             tell("opening the camera")
             _check_source(loaded.config.camera[0].source)
             mqtt = loaded.config.mqtt

@@ -30,9 +30,10 @@ class Job:
     ready_ns: int
     """Monotonic; when it could first have been run."""
     prepared: Callable[[], None]
-    """Called once its pixels are in a tensor. On a prepare thread."""
+    """Called once its pixels are needed no more: they are in a tensor. As a rule on a prepare
+    thread; a Chain calls it on any that ends the need."""
     answered: Callable[[FrameResult], None]
-    """Called once, with findings or an error. On a context's thread."""
+    """Called once, with findings or an error. On a context's thread, or that of who withdraws."""
     priority: int = 0
     deadline_ns: int = 2**63
     """Monotonic."""
@@ -42,6 +43,8 @@ class Job:
     """Its turn shares a batch, and the accelerator, with no other."""
     begun: Callable[[], None] = _nothing
     """Called before anything is done with it. On a prepare thread."""
+    downstream: bool = False
+    """A part that another model has found: it goes before all that is not."""
 
 
 @dataclass(slots=True)
@@ -59,9 +62,10 @@ class _Turn:
 class Backlog:
     """Not locked: its lane's lock guards it.
 
-    By priority, one more for each second since the request was last served; then by deadline,
-    by what frames were allowed when they became ready, in powers of two, so that requests with the
-    same setting take turns however old they are; then turn by turn.
+    What another model has found goes first: it ends what is begun, and without that more and more
+    frames would be held. Then by priority, one more for each second since the request was last
+    served; then by deadline, by what frames were allowed when they became ready, in powers of two,
+    so that requests with the same setting take turns however old they are; then turn by turn.
     """
 
     def __init__(self, places: Iterator[int] | None = None) -> None:
@@ -97,7 +101,7 @@ class Backlog:
             del self._turns[turn]
         return job
 
-    def urgency(self, now_ns: int) -> tuple[int, int, int]:
+    def urgency(self, now_ns: int) -> tuple[bool, int, int, int]:
         """How urgent the most urgent job is; lower goes first. There must be one."""
         return min(_rank(turn, now_ns) for turn in self._turns.values())
 
@@ -129,8 +133,8 @@ class Backlog:
         return f"<Backlog {self._waiting} frames of {len(self._turns)} requests>"
 
 
-def _rank(turn: _Turn, now_ns: int) -> tuple[int, int, int]:
+def _rank(turn: _Turn, now_ns: int) -> tuple[bool, int, int, int]:
     job = turn.jobs[0]
     waited_s = (now_ns - max(job.ready_ns, turn.served_ns)) // SECOND_NS
     allowed_ms = max(0, job.deadline_ns - job.ready_ns) // 10**6
-    return (-(job.priority + waited_s), allowed_ms.bit_length(), turn.place)
+    return (not job.downstream, -(job.priority + waited_s), allowed_ms.bit_length(), turn.place)

@@ -1,26 +1,29 @@
-"""RuntimePool: a lane as a library: frames in, results out, in order."""
+"""RuntimePool: one model, or two in a row, as a library: frames in, results out, in order."""
 
 from __future__ import annotations
 
 import threading
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from framebuf.errors import ModelError
 from framebuf.frames import Frame
 from framebuf.models.backlog import Job
 from framebuf.models.batch import Batch
+from framebuf.models.chain import Chain
 from framebuf.models.family import members
 from framebuf.models.inflight import InFlight
 from framebuf.models.lanes import open_lanes
 from framebuf.models.network import open_network
 from framebuf.models.prepare import open_preparer, require_picture
 from framebuf.models.runner import Runner
+from framebuf.models.second import check_row
 from framebuf.results import Failure, FrameResult
 from framebuf.units import Moment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -39,16 +42,18 @@ AHEAD_BYTES = 256 * 2**20
 
 
 class RuntimePool:
-    """One model on a pool of runtimes. Any thread may map; each `map` has its own order.
+    """One model on a pool of runtimes, or two in a row. Any thread may map, in an order of its own.
 
     Use it with `with`, or close it: contexts hold memory of the accelerator. `_lock` guards
     `_closed` and `_turns`, `_opening` the runners.
     """
 
-    def __init__(self, model: Model, network: Network, lane: Lane) -> None:
+    def __init__(self, model: Model, network: Network, chain: Chain, lanes: Sequence[Lane]) -> None:
+        """`model` and `network` see the frames."""
         self._model = model
         self._network = network
-        self._lane = lane
+        self._chain = chain
+        self._lanes = tuple(lanes)
         self._lock = threading.Lock()
         self._closed = False
         self._turns: set[str] = set()
@@ -57,21 +62,28 @@ class RuntimePool:
         self._runners: dict[int | None, Runner] = {}
 
     @classmethod
-    def open(cls, model: Model) -> RuntimePool:
-        """Load the model, and start its contexts' threads.
+    def open(cls, model: Model, then: Model | None = None) -> RuntimePool:
+        """Load the model, and start its contexts' threads; `then` sees what that one finds.
 
         Raises:
             ModelError: a file is missing or broken, or does not fit its configuration.
             InferenceError: the first batch failed.
         """
-        network = open_network(model)
-        try:
-            (lane,) = open_lanes([network]).values()
-        except BaseException:
-            network.close()
-            raise
-        lane.start()
-        return cls(model, network, lane)
+        if then is None and model.only is not None:
+            raise ModelError(f"model {model.name}: only is for a second model; give it in then")
+        models = [model] if then is None else [model, then]
+        check_row(models)
+        with ExitStack() as opened:
+            networks = []
+            for each in models:
+                networks.append(open_network(each))
+                opened.callback(networks[-1].close)
+            lanes = open_lanes(networks)
+            chain = Chain.of(models, {each.name: lanes[each.platform] for each in networks})
+            opened.pop_all()
+        for lane in lanes.values():
+            lane.start()
+        return cls(model, networks[0], chain, tuple(lanes.values()))
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -131,12 +143,13 @@ class RuntimePool:
             turns = tuple(self._turns)
         why = Failure("closed", "the pool was closed before the frame's turn")
         for turn in turns:
-            for job in self._lane.withdraw(self._model.name, turn):
+            for job in self._chain.withdraw(turn):
                 job.answered(FrameResult(self._model.name, error=why))
         with self._opening:
             runners = tuple(self._runners.values())
         ended = [runner.close() for runner in runners]
-        if not (self._lane.close() and all(ended)):
+        ended += [lane.close() for lane in self._lanes]
+        if not all(ended):
             raise ModelError(f"model {self._model.name}: a runtime hangs and was left behind")
 
     def _results(self, turn: str, frames: Iterable[NDArray[np.uint8]]) -> Iterator[FrameResult]:
@@ -163,13 +176,13 @@ class RuntimePool:
         finally:
             with self._lock:
                 self._turns.discard(turn)
-            self._lane.withdraw(self._model.name, turn)
+            self._chain.withdraw(turn)
 
     def _submit(self, turn: str, jobs: list[Job]) -> None:
         with self._lock:  # a close that comes now finds the turn
             self._require_open()
             self._turns.add(turn)
-            self._lane.submit(self._model.name, jobs)
+            self._chain.submit(jobs)
 
     def _infer(self, tensor: NDArray[Any]) -> Outputs:
         """Run a batch that was filled by hand."""
@@ -196,7 +209,7 @@ class RuntimePool:
     def __repr__(self) -> str:
         if self._closed:
             return f"<RuntimePool {self._model.name} closed>"
-        return f"<RuntimePool {self._model.name} {self._lane!r}>"
+        return f"<RuntimePool {self._chain!r} {' '.join(map(repr, self._lanes))}>"
 
 
 def _job(turn: str, seq: int, pixels: NDArray[np.uint8], flight: InFlight) -> Job:

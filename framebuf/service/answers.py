@@ -95,7 +95,7 @@ class Answers:
                 )
             )
         if jobs:
-            feed.lane.submit(feed.model, jobs)
+            feed.chain.submit(jobs)
         if others:
             self.flush(request)
 

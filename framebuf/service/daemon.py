@@ -20,9 +20,11 @@ from framebuf.buffer.recovery import remove_strangers
 from framebuf.capture.camera import Camera
 from framebuf.contract import Topics
 from framebuf.errors import ConfigError, FramebufError, ModelError, RingError
+from framebuf.models.chain import Chain
 from framebuf.models.lanes import open_lanes
 from framebuf.models.network import open_network
 from framebuf.models.platforms import shown
+from framebuf.models.second import REMEDY, unfit_rows
 from framebuf.service.broker import Broker
 from framebuf.service.encoder import Encoder
 from framebuf.service.feed import Feed
@@ -154,11 +156,12 @@ class Daemon:
             lane.start()
             stack.callback(lane.close)
         lane_of = {network.name: lanes[network.platform] for network in networks}
+        models = {model.name: model for model in self._config.model}
         feeds = [
             Feed(
                 camera,
                 buffers[camera.name],
-                lane_of[camera.models[0]],
+                Chain.of([models[name] for name in camera.models], lane_of),
                 restored.claims[camera.name],
                 restored.open[camera.name],
             )
@@ -290,6 +293,8 @@ class Daemon:
         return self._loaded.error(f"{table}{error.where}", error.what, error.remedy)
 
     def _open_networks(self) -> list[Network]:
+        for at, wrong in unfit_rows(self._config):
+            raise self._loaded.error(f"camera[{at}].models", wrong, REMEDY)
         networks = []
         for at, model in enumerate(self._config.model):
             self._watchdog.wait(LOAD_S, f"loading model {model.name}")

@@ -51,7 +51,7 @@ class Endings:
         But a result that may have gone out before a crash goes out again: it was in time.
         """
         request.ended = True  # first, for a picture that is given up looks at its request again
-        feed.lane.withdraw(feed.model, request.order.turn)
+        feed.chain.withdraw(request.order.turn)
         request.missing[reason] += request.window.cut_off(feed.buffer, time.monotonic_ns())
         again = []
         for item in request.items:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from framebuf.buffer.buffer import Buffer
     from framebuf.config import Camera
     from framebuf.frames import Frame
-    from framebuf.models.lane import Lane
+    from framebuf.models.chain import Chain
     from framebuf.service.request import Request
 
 _log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ class Feed:
 
     camera: Camera
     buffer: Buffer
-    lane: Lane
+    chain: Chain
     claims: Claims = field(default_factory=Claims)
     open: list[Request] = field(default_factory=list)
     """In order of acceptance: first accepted, first served."""

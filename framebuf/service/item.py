@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from framebuf.buffer.window import Asked
     from framebuf.contract import Reason
     from framebuf.frames import Frame
+    from framebuf.results import Inference
     from framebuf.service.images import Wait
     from framebuf.service.tally import Tally
 
@@ -31,10 +32,8 @@ class Item:
     """Why it has no result."""
     failed: bool = False
     labels: tuple[str, ...] = ()
-    run: int = -1
-    """The batch that answered it."""
-    infer_ms: float = 0.0
-    """Of that batch."""
+    batches: tuple[Inference, ...] = ()
+    """Those that answered it, or some of it."""
     over: bool = False
     """The broker has its result, or it will have none."""
     picture: Lease | None = None
@@ -66,5 +65,5 @@ class Item:
             return
         tally.failed += self.failed
         tally.summary.update(self.labels)
-        if self.run >= 0:
-            tally.runs[self.run] = self.infer_ms
+        for batch in self.batches:
+            tally.runs[batch.model, batch.run] = batch.ms

@@ -145,9 +145,11 @@ class Request:
             message = fit_result(message, room)
             item.payload = encode(message)
         item.failed = message.error is not None
-        if result.findings is not None and message.error is None:
+        # a second model's error stands beside what the first found
+        said = message.error is None or message.detections is not None
+        if result.findings is not None and said:
             item.labels = tuple(sorted(result.findings.labels()))
-        item.run, item.infer_ms = result.run, result.ms.infer
+        item.batches = result.inferences()
         item.count(self.total)
         return message
 

@@ -10,6 +10,7 @@ from framebuf.errors import InferenceError, ModelError, SourceError
 from framebuf.frames import Part
 from framebuf.models.cost import plan_of
 from framebuf.models.platforms import is_simulated
+from framebuf.models.second import REMEDY, unfit_rows
 from framebuf.service.drain import Drain
 from framebuf.service.report import Desk, Report
 from framebuf.service.surroundings import try_broker, try_clock, try_ring_dir, try_state_dir
@@ -35,6 +36,8 @@ def survey(loaded: Loaded, progress: Callable[[str], None] = lambda _: None) -> 
     for at, model in enumerate(loaded.config.model):
         progress(f"model {model.name}")
         trials.try_model(f"model[{at}]", model)
+    for at, wrong in unfit_rows(loaded.config):
+        desk.fail(f"camera[{at}].models", wrong, REMEDY)
     for at, camera in enumerate(loaded.config.camera):
         progress(f"camera {camera.name}")
         trials.try_camera(f"camera[{at}]", camera)

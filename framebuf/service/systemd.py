@@ -61,10 +61,10 @@ def log_to_journal_or_stderr(level: str = "INFO", address: Path = SOCKET) -> Non
 def _journal(address: Path) -> logging.Handler:
     """systemd-python's handler where that is installed, else our own: fields come either way."""
     try:
-        from systemd import journal  # noqa: PLC0415 - an extra: it needs a compiler
+        import systemd.journal as theirs  # noqa: PLC0415 - an extra: it needs a compiler
     except ImportError:
         return JournalHandler(address)
-    handler: logging.Handler = journal.JournalHandler(SYSLOG_IDENTIFIER=IDENTIFIER)
+    handler: logging.Handler = theirs.JournalHandler(SYSLOG_IDENTIFIER=IDENTIFIER)
     handler.addFilter(_with_message_id)
     return handler
 

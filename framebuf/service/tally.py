@@ -22,7 +22,7 @@ class Tally:
     """Frames by label."""
     earlier_ms: float = 0.0
     """Of inference, in starts before this one."""
-    runs: dict[int, float] = field(default_factory=dict)
+    runs: dict[tuple[str, int], float] = field(default_factory=dict)
     """Milliseconds of each batch that answered a frame."""
 
     @property

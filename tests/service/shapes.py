@@ -77,14 +77,18 @@ def _result(result: dict[str, Any]) -> list[str]:
     kinds = [kind for kind in FINDINGS if result.get(kind) is not None]
     if "error" in result:
         faults += _error("result", result["error"])
-        return [*faults, f"result: an error and {kinds}"] if kinds else faults
-    if len(kinds) != 1 and not result.get("left_out"):
+        if kinds not in ([], ["detections"]):  # a second model's error stands beside the first's
+            return [*faults, f"result: an error and {kinds}"]
+        if not kinds:
+            return faults
+    elif len(kinds) != 1 and not result.get("left_out"):
         faults.append(f"result: no error and findings {kinds}")
     faults += _batch(result.get("batch"))
     for detection in result.get("detections") or []:
         faults += _detection(detection, frame)
     for listed in ("detections", "classes"):
         faults += _falling(result.get(listed))
+    faults += _counts("result", result, "crops_left_out") if "crops_left_out" in result else []
     return faults + (_embedding(result["embedding"]) if "embedding" in kinds else [])
 
 
@@ -132,7 +136,8 @@ def _detection(detection: Any, frame: dict[str, Any]) -> list[str]:
     if _is_number(width) and _is_number(height):
         inside = x >= 0 and y >= 0 and x + w <= width + slack and y + h <= height + slack
         faults += [] if inside else [f"box {box} leaves the frame of {width}×{height}"]
-    return faults
+    faults += _embedding(detection["embedding"]) if "embedding" in detection else []
+    return faults + _falling(detection.get("classes"))
 
 
 def _falling(listed: Any) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -58,6 +59,45 @@ def test_the_shipped_pictures_have_the_classes_of_the_model_run_one_by_one() -> 
     assert (said["processed"], said["failed"], said["pool"]) == (10, 0, 2)
     assert said["simulated"] is False
     assert said["ms_per_image"] == pytest.approx(said["seconds"] * 100, abs=0.01)
+
+
+def test_a_second_model_says_inside_each_detection_what_it_says_of_that_crop_alone() -> None:
+    keys = [f"--then-key={key}" for key in ("task=classify", "only=person,cat", "max_crops=1")]
+    said = document(
+        "-d", PHOTOS, "-m", DETECTOR, "--decoder", "nanodet", "--batch", 4,
+        "--then", CLASSIFIER, *keys,
+    )  # fmt: skip
+    assert said["then"] == str(CLASSIFIER)
+    seen = []
+    for entry in said["files"]:
+        picture = cv2.imread(entry["file"])
+        for one in entry["detections"]:
+            if one["label"] not in ("person", "cat"):
+                assert "classes" not in one
+                continue
+            x, y, width, height = one["box"]
+            right, bottom = math.ceil(x + width), math.ceil(y + height)
+            expected = reference.classify(picture[math.floor(y) : bottom, math.floor(x) : right])
+            assert one["classes"][0]["label"] == expected[0]["label"]
+            assert one["classes"][0]["score"] == pytest.approx(
+                expected[0]["score"], abs=reference.SCORE_TOLERANCE
+            )
+            seen.append(one["label"])
+    assert sorted(seen) == ["cat", "person", "person"]
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["--then", CLASSIFIER, "--then-key", "bogus=1"], "bogus unknown key"),
+        (["--then", CLASSIFIER, "--then-key", "only"], "expected KEY=VALUE, got only"),
+        (["--then", DETECTOR, "--then-key", "task=detect"], "its task is detect"),
+        (["--then-key", "max_crops=3"], "is for a second model: add --then"),
+    ],
+)
+def test_a_wrong_second_model_is_told(options: list[object], why: str) -> None:
+    run = batch("-d", PHOTOS, "-m", DETECTOR, "--decoder", "nanodet", *options, code=2)
+    assert why in " ".join(run.stderr.replace("│", " ").split())
 
 
 def test_a_last_batch_that_is_not_full_answers_its_frames_and_no_others() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -14,7 +15,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
+
+from framebuf.demo.scene import ASSETS
 
 BOUND_S = 60.0
 """For a whole demo on a busy machine; it takes three seconds on an idle one."""
@@ -154,6 +158,31 @@ def until(process: subprocess.Popen[str], text: str) -> str:
         if text in line:
             return seen
     pytest.fail(f"ended without {text!r}: {seen}{process.stderr.read()}")
+
+
+def test_with_a_second_model_every_person_has_the_embedding_of_its_crop_run_alone(demo):
+    run = demo.run("--json", "--models", "person,looks")
+    assert (run.returncode, run.stderr) == (0, "")
+    results = json.loads(run.stdout)["results"]
+    found = [(r["frame"]["file"], one) for r in results for one in r["detections"]]
+    assert all(("embedding" in one) == (one["label"] == "person") for _, one in found)
+    people = [(file, one) for file, one in found if one["label"] == "person"]
+    assert {file for file, _ in people} == {"astronaut.jpg", "cameraman.jpg"}
+    crops = [{"picture": str(ASSETS / "photos" / file), "box": one["box"]} for file, one in people]
+    alone = subprocess.run(
+        [sys.executable, "-I", Path(__file__).parents[1] / "unit" / "crop_alone.py"],
+        input=json.dumps({"model": str(ASSETS / "mobilenetv2-224.onnx"), "crops": crops}),
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    for (_, one), expected in zip(people, json.loads(alone.stdout), strict=True):
+        ours = np.frombuffer(base64.b64decode(one["embedding"]["f32"]), "<f4")
+        assert ours @ np.array(expected) >= 0.999
+
+
+def test_models_that_are_not_shipped_are_refused(demo):
+    run = demo.run("--once", "--models", "looks")
+    assert run.returncode == 2
+    assert "use one of nanodet, person, person,looks" in run.stderr.replace("\n", " ")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -14,11 +14,13 @@ from framebuf.units import SECOND_NS, Moment
 PIXELS = np.zeros((1, 1, 3), np.uint8)
 
 
-def job(turn, number=0, *, ready_s=0.0, priority=0, deadline_s=None):
+def job(turn, number=0, *, ready_s=0.0, priority=0, deadline_s=None, downstream=False):
     ready = round(ready_s * SECOND_NS)
     deadline = 2**63 if deadline_s is None else round(deadline_s * SECOND_NS)
     frame = Frame(number, Moment(ready, ready), PIXELS)
-    return Job(frame, turn, ready, lambda: None, lambda _: None, priority, deadline)
+    return Job(
+        frame, turn, ready, lambda: None, lambda _: None, priority, deadline, downstream=downstream
+    )
 
 
 def filled(*jobs):
@@ -90,6 +92,16 @@ def test_a_flood_of_single_frames_does_not_stop_a_drain_and_a_drain_not_the_floo
 def test_priority_goes_first():
     backlog = filled(*many("a", 2), *many("b", 2, priority=1), *many("c", 2, priority=-1))
     assert turns(backlog, 6) == "bbaacc"
+
+
+def test_what_another_model_has_found_goes_before_any_frame_and_by_the_same_order_among_itself():
+    backlog = filled(
+        job("a", priority=9), *many("b", 2, downstream=True),
+        job("c", priority=1, ready_s=50, downstream=True),
+    )  # fmt: skip
+    assert turns(backlog, 4, now_s=50) == "bcba"
+    upstream, downstream = filled(job("a", priority=9)), filled(job("b", downstream=True))
+    assert downstream.urgency(0) < upstream.urgency(0), "so do their lines in the lane"
 
 
 @pytest.mark.parametrize(("waited_s", "first"), [(1.9, "b"), (2.0, "b"), (3.0, "a")])

@@ -100,8 +100,6 @@ parity = "refuse"                # the slot-parity self-check: "refuse", "warn",
 only = ["person"]                # second model: which of the first model's classes it sees
 max_crops = 20                   # second model: how many of them a frame, best score first
 """  # noqa: E501 - as the contract has it
-NOT_YET = ("only = ",)
-"""Keys of the contract's example that are not in this version."""
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -126,13 +124,8 @@ def changed(old, new):
     return GOOD.replace(old, new)
 
 
-def without(text, *starts):
-    return "\n".join(line for line in text.splitlines() if not line.startswith(starts))
-
-
 def test_the_contracts_example_means_what_it_says():
-    text = without(CONTRACT, *NOT_YET)
-    loaded = parse(text).config
+    loaded = parse(CONTRACT).config
     assert loaded.node.remember == Duration.parse("1h")
     assert loaded.mqtt.password_file == "/run/credentials/framebuf.service/mqtt-password"
     (camera,), (model,) = loaded.camera, loaded.model
@@ -142,13 +135,34 @@ def test_the_contracts_example_means_what_it_says():
     assert (model.batch_sizes, model.runtimes, model.threshold) == ((1, 4, 8), 3, 0.4)
 
 
-@pytest.mark.parametrize("start", NOT_YET)
-def test_a_key_that_is_not_in_this_version_says_so_with_its_line(start):
-    text = without(CONTRACT, *(other for other in NOT_YET if other != start))
-    line = 1 + next(n for n, line in enumerate(text.splitlines()) if line.startswith(start))
-    error = refused(text)
-    assert error.where.startswith(f"f.toml:{line}: ")
-    assert "is not in this version; leave it out" in str(error)
+SECOND = """
+[[model]]
+name = "looks"
+path = "looks.onnx"
+task = "embed"
+only = ["person"]
+"""
+
+
+def test_a_second_model_sees_what_a_detector_finds():
+    loaded = parse(CONTRACT.replace('models = ["person"]', 'models = ["person", "looks"]') + SECOND)
+    assert loaded.config.camera[0].models == ("person", "looks")
+    assert loaded.config.model[1].only == ("person",)
+
+
+@pytest.mark.parametrize(
+    ("models", "what", "remedy"),
+    [
+        ('["person", "looks", "looks"]', "are 3", "give one model, or two in a row"),
+        ('["looks", "looks"]', "looks finds no objects for looks: its task is embed", "detect"),
+        ('["person", "person"]', "person stands second, and its task is detect", "embed"),
+        ('["person", "look"]', "there is no model look", "did you mean looks?"),
+    ],
+)
+def test_models_that_do_not_go_together_are_refused(models, what, remedy):
+    error = refused(CONTRACT.replace('models = ["person"]', f"models = {models}") + SECOND)
+    assert error.where.endswith("camera[0].models")
+    assert (error.what, remedy in error.remedy) == (what, True)
 
 
 @pytest.mark.parametrize("decoder", ["nanodet", "yolov5", "yolov8"])
@@ -164,7 +178,7 @@ def test_the_contracts_defaults_are_those_of_an_almost_empty_file():
     ).config
     assert least.node.name == socket.gethostname()
     assert least.node.ring_dir == f"/dev/shm/framebuf-{least.node.name}"
-    full = parse(without(CONTRACT, *NOT_YET)).config
+    full = parse(CONTRACT).config
     assert least.node.max_pending == full.node.max_pending
     assert least.node.remember == full.node.remember
     assert (least.mqtt.host, least.mqtt.port, least.mqtt.base) == ("localhost", 1883, "framebuf")

@@ -382,6 +382,25 @@ def test_a_result_has_the_findings_of_its_task_and_nothing_else(findings):
     assert document["ms"] == {"wait": 1.0, "prepare": 2.0, "infer": 3.0, "post": 4.0}
 
 
+def test_what_a_second_model_says_stands_inside_the_detection_and_its_error_beside_them():
+    detections = (
+        Detection("person", 0, 0.9, (0.0, 1.5, 2.0, 3.0), embedding=Embedding("AACAPw==", 1)),
+        Detection("person", 0, 0.8, (0.0, 1.5, 2.0, 3.0), (Classification("tabby", 281, 0.9),)),
+        Detection("cat", 15, 0.5, (0.0, 1.5, 2.0, 3.0)),
+    )
+    answer = FrameResult(
+        "m", Findings(detections=detections), Failure("npu_timeout", "1 of 3"), crops_left_out=4
+    )
+    place = FramePlace(seq=0, at="2026-11-22T06:29:59.700Z", offset_ms=0, width=4, height=3)
+    document = sent(Result.of("a", 0, "c", place, answer))
+    plain = ["label", "class_id", "score", "box"]
+    assert [list(one) for one in document["detections"]] == [
+        [*plain, "embedding"], [*plain, "classes"], plain,
+    ]  # fmt: skip
+    assert document["detections"][0]["embedding"] == {"f32": "AACAPw==", "dim": 1}
+    assert (document["crops_left_out"], document["error"]["code"]) == (4, "npu_timeout")
+
+
 def test_a_result_with_an_error_has_it_in_place_of_findings_and_keeps_its_place_in_the_file():
     place = FramePlace(
         seq=7, at="2026-11-22T06:29:59.700Z", offset_ms=-1, width=4, height=3, position=0, file="a"

@@ -33,8 +33,6 @@ COMPUTED = ("node.name", "node.ring_dir")
 
 REFUSED = {
     "camera.store": '"encoded"',
-    "camera.models": '["person", "person"]',
-    "model.only": '["person"]',
 }
 """What the loader knows and this version has not."""
 

@@ -18,6 +18,7 @@ from framebuf import config
 from framebuf.config import Camera, Node
 from framebuf.contract import Topics
 from framebuf.frames import Part
+from framebuf.models.chain import Chain
 from framebuf.results import BatchPlace, Classification, Detection, Failure, Findings, FrameResult
 from framebuf.service import images, survey
 from framebuf.service.encoder import Encoder
@@ -78,7 +79,7 @@ class Bench:
         self._gate = threading.Semaphore(0 if gated else 10_000)
         self.encoder = Encoder(0.0, self._encode)
         camera = Camera(name="gate", source="x", models=("m",), roi=roi)
-        self.feed = Feed(camera, self.hand.buffer, self.lane)
+        self.feed = Feed(camera, self.hand.buffer, Chain(self.lane, "m"))
         topics = Topics("framebuf", "n")
         self.last = LastImages(topics, self.encoder, self.counters) if last_image else None
         self.journal, _ = Journal.open(directory.path, "b", HOUR_NS)

@@ -147,7 +147,7 @@ def test_a_pool_whose_first_batch_fails_frees_every_context(
     monkeypatch.setattr(
         SimulatedRuntime, "close", lambda self: (freed.append(self), close(self))[1]
     )
-    with pytest.raises(InferenceError, match="its inference 1 failed"):
+    with pytest.raises(InferenceError, match="its inference 3 failed"):
         simulate("scale=0,fails_after=0", runtimes=3)
     assert len(freed) == 6
 

@@ -21,6 +21,7 @@ from framebuf.results import (
     Failure,
     Findings,
     FrameResult,
+    Inference,
     Timings,
 )
 from framebuf.service.orders import Order
@@ -240,6 +241,23 @@ def test_a_batch_counts_once_in_the_time_of_inference_however_many_frames_it_ans
     asked.answer(undecodable, FrameResult("m", error=Failure("undecodable", "…")))
     asked.flush()
     assert done(asked, after_ms=212.25)["ms"] == {"total": 212.25, "infer": 25.5}
+
+
+def test_of_two_models_batches_of_both_count_and_what_was_found_though_the_second_failed():
+    one = request()
+    first, second = add(one, 2)
+    crops = (Inference("n", 1, 4.0), Inference("n", 2, 8.0))
+    one.answer(first, msgspec.structs.replace(found("person", run=1), further=crops))
+    failure = Failure("npu_timeout", "1 of 1 crops for n")
+    said = msgspec.structs.replace(found("person", run=1), further=crops[1:], error=failure)
+    message = one.answer(second, said)
+    assert message.detections
+    assert message.error == failure
+    one.flush()
+    ended = done(one)
+    assert ended["ms"]["infer"] == 2.0 + 4.0 + 8.0
+    assert (ended["event_type"], ended["failed"]) == ("partial", 1)
+    assert ended["summary"] == {"person": 2}
 
 
 def test_meta_is_that_of_the_trigger():

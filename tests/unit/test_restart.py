@@ -12,6 +12,7 @@ import pytest
 
 from framebuf.config import Camera, Node
 from framebuf.contract import Topics
+from framebuf.models.chain import Chain
 from framebuf.results import BatchPlace, Detection, Findings, FrameResult, Timings
 from framebuf.service.encoder import Encoder
 from framebuf.service.feed import Feed
@@ -41,7 +42,11 @@ class Start:
         restored = Restored.of(entries, self.journal, self.marks, buffers, boot)
         camera = Camera(name="gate", source="x", models=("m",))
         self.feed = Feed(
-            camera, hand.buffer, self.lane, restored.claims["gate"], restored.open["gate"]
+            camera,
+            hand.buffer,
+            Chain(self.lane, "m"),
+            restored.claims["gate"],
+            restored.open["gate"],
         )
         self.requests = Requests(
             Node(name="n", max_pending=4), (), Topics("framebuf", "n"), [self.feed], self.broker,

@@ -25,6 +25,16 @@ def test_an_embedding_is_left_out_and_said_to_be():
     assert not {"embedding", "error"} & less.keys()
 
 
+def test_embeddings_are_left_out_of_detections_too_and_the_rest_of_them_stays():
+    found = result(0)[1]["detections"]
+    nested = [one | {"embedding": EMBEDDING} for one in found]
+    error = {"code": "npu_timeout", "message": "1 of 2 crops"}
+    less = smaller(result(0, detections=nested, crops_left_out=3, error=error), 1_000)
+    assert less["left_out"] == ["embedding"]
+    assert less["detections"] == found
+    assert (less["crops_left_out"], less["error"]) == (3, error)
+
+
 def test_what_still_does_not_fit_becomes_its_error():
     less = smaller(result(3), 350)
     assert less["error"]["code"] == "too_large"

@@ -155,11 +155,14 @@ def test_systemd_pythons_handler_is_used_where_it_is_installed(monkeypatch):
     module = types.ModuleType("systemd")
     module.journal = types.SimpleNamespace(JournalHandler=JournalHandler)
     monkeypatch.setitem(sys.modules, "systemd", module)
+    monkeypatch.setitem(sys.modules, "systemd.journal", module.journal)
     handler = systemd._journal(Path("/nowhere"))
-    logger = logging.Logger("x")
+    logger = logging.getLogger("framebuf.test")
+    logger.propagate = False
     logger.addHandler(handler)
     logger.warning("bad", extra={"EVENT": "camera_offline"})
     logger.warning("plain")
+    logger.removeHandler(handler)
     identifier = {"SYSLOG_IDENTIFIER": "framebuf"}
     assert sent == [
         (identifier, "bad", MESSAGE_IDS["camera_offline"]),
@@ -168,7 +171,7 @@ def test_systemd_pythons_handler_is_used_where_it_is_installed(monkeypatch):
 
 
 def test_without_systemd_python_the_fields_go_by_our_own_handler(monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "systemd", None)
+    monkeypatch.setitem(sys.modules, "systemd.journal", None)
     handler = systemd._journal(tmp_path / "socket")
     assert isinstance(handler, JournalHandler)
     handler.close()
