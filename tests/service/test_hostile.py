@@ -291,11 +291,9 @@ def test_a_flood_of_good_triggers_is_accepted_or_told_to_be_too_much(
     heard = len(books.messages) - 1
     flood = [json.dumps({"id": f"f{n}", "mode": "window", "before": 3}) for n in range(500)]
     stranger.pour([one.encode() for one in flood])
-    last = books.wait_ack("f499", after=heard)
-    acks = {m.id: m.document for m in books.messages[heard + 1 : last.order + 1] if m.leaf == "ack"}
+    acks = {f"f{n}": books.wait_ack(f"f{n}", after=heard).document for n in range(500)}
     accepted = [id for id, ack in acks.items() if ack["status"] == "accepted"]
     codes = {ack["error"]["code"] for ack in acks.values() if "error" in ack}
-    assert len(acks) == 500
     assert codes <= {"queue_full"}
     for id in accepted:
         assert books.wait_done(str(id)).document["published"] == 3

@@ -347,8 +347,13 @@ def test_labels_of_another_number_than_the_classes_are_refused(tmp_path, task):
     outputs = nanodet_specs() if task == "detect" else specs(y=3)
     with pytest.raises(ModelError, match=rf"{path}: expected 3 labels, .* got 4; give"):
         open_task(model(task, labels=str(path)), outputs)
-    with pytest.raises(ModelError, match="labels in the model file: expected 3 labels"):
-        open_task(model(task), outputs, ["a"])
+
+
+def test_labels_in_the_model_file_that_cannot_be_right_are_passed_over_with_a_warning(caplog):
+    task = open_task(model("classify"), specs(y=3), ["a"])
+    (found,) = task.read((np.array([[1, 5, 0]], np.float32),), [WHOLE])
+    assert found.classes[0].label == "1"
+    assert "its file says 1 labels, it has 3 classes" in caplog.text
 
 
 def test_labels_may_have_windows_line_ends_and_the_file_goes_before_the_models_own(tmp_path):

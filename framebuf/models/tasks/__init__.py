@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from framebuf.errors import ModelError
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from framebuf.models.runtimes import Outputs
     from framebuf.models.tensor import TensorSpec
     from framebuf.results import Findings
+
+_log = logging.getLogger(__name__)
 
 SCORES = ("logits", "scores")
 EMBEDDINGS = ("embedding",)
@@ -64,18 +68,29 @@ def open_task(
         if model.task == "embed":
             return Embed(_choose(outputs, EMBEDDINGS, None))
         names = read(model.labels) if model.labels is not None else labels
-        source = model.labels or "the labels in the model file"
+        named = partial(_named, model, names)
         if model.task == "classify":
             output = _choose(outputs, SCORES, names)
-            return Classify(output, checked(names, output.size, source))
+            return Classify(output, named(output.size))
         heads = find_heads(model.decoder, outputs, picture)
         classes = heads[0].classes
         if classes is not None:
-            names = checked(names, classes, source)
+            names = named(classes)
         known = None if names is None else tuple(names)
         return Detect(heads, known, model.threshold, model.iou)
     except ModelError as error:
         raise ModelError(f"{where}: {error}", error.key) from error
+
+
+def _named(model: Model, names: Sequence[str] | None, classes: int) -> tuple[str, ...]:
+    """One label a class. Those of the model file are passed over where their number is wrong."""
+    if model.labels is None and names is not None and len(names) != classes:
+        _log.warning(
+            "model %s: its file says %d labels, it has %d classes: they are numbered instead; "
+            "give labels", model.name, len(names), classes, extra={"MODEL": model.name},
+        )  # fmt: skip
+        names = None
+    return checked(names, classes, str(model.labels))
 
 
 def _choose(
