@@ -56,7 +56,8 @@ def request_faults(
         faults.append(f"{len(request.dones)} done documents, not 1")
     if faults:
         return faults  # what follows relies on fields that are there
-    if any(_differ(*two, is_redelivered=is_redelivered) for two in _pairs(request.dones)):
+    documents = [m.document for m in request.dones]
+    if any(_differ(*two, is_redelivered=is_redelivered) for two in itertools.pairwise(documents)):
         faults.append("its done documents differ")
     disordered = _order_faults(request, is_redelivered=is_redelivered)
     faults += disordered + _result_faults(request, is_redelivered=is_redelivered)
@@ -175,10 +176,6 @@ def _result_faults(request: Request, *, is_redelivered: bool) -> list[str]:
     if moments and max(moments) - min(moments) > MOMENT_TOLERANCE_MS:
         faults.append(f"at − offset_ms should be one moment; {max(moments) - min(moments)} ms")
     return faults
-
-
-def _pairs(dones: Sequence[Message]) -> Iterable[tuple[Document, Document]]:
-    return itertools.pairwise(m.document for m in dones)
 
 
 def _differ(one: Document, other: Document, *, is_redelivered: bool) -> bool:
