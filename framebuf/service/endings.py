@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from framebuf import contract
-from framebuf.contract import Done
+from framebuf.contract import Done, DoneTimings
 from framebuf.service.request import outcome
 
 if TYPE_CHECKING:
@@ -106,8 +106,9 @@ class Endings:
             request.done_payload = contract.encode(done)
         else:
             done = msgspec.json.decode(request.done_payload, type=Done)
-            if request.missing:
-                done = _less(done, request)
+            now_true = _recounted(done, request)
+            if now_true != done:
+                done = now_true
                 request.done_payload = contract.encode(done)
         request.mark.release()
         self.unconfirmed += 1
@@ -125,16 +126,25 @@ class Endings:
         return f"<Endings {self.unconfirmed} unconfirmed>"
 
 
-def _less(done: Done, request: Request) -> Done:
-    """A document of before a crash, less the results that cannot be had a second time."""
-    published = done.published - request.missing.total()
-    failed = min(done.failed, published)
+def _recounted(done: Done, request: Request) -> Done:
+    """A document of before a crash, by what became of the results that went out again since.
+
+    Of a frame that was answered twice the newest result counts; one that cannot be had a second
+    time is missing. Where that changes nothing, it is the document that may have been heard.
+    """
     missing = Counter(done.missing) + request.missing
-    return msgspec.structs.replace(
+    counted = msgspec.structs.replace(
         done,
-        event_type=outcome(published, failed, missing.total()),
-        published=published,
-        failed=failed,
+        published=request.published,
+        failed=request.failed,
         missing=dict(missing),
+        summary=dict(request.total.summary.most_common()),
+    )
+    if counted == done:
+        return done
+    return msgspec.structs.replace(
+        counted,
+        event_type=outcome(request.published, request.failed, missing.total()),
+        ms=DoneTimings(total=done.ms.total, infer=request.total.infer_ms),
         attempts=request.attempts,
     )

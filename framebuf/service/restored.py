@@ -91,7 +91,8 @@ def _request(entry: Entry, claims: Claims | None) -> Request:
     earlier = Tally(
         progress.published,
         progress.failed,
-        Counter(progress.missing),
+        # what a done document counts as missing is not told with the frames
+        Counter(progress.missing if entry.done is None else {}),
         Counter(progress.summary),
         progress.infer_ms,
     )
@@ -99,7 +100,7 @@ def _request(entry: Entry, claims: Claims | None) -> Request:
         entry.order,
         window,
         entry.number,
-        earlier=earlier if entry.done is None else None,
+        earlier=earlier,
         over=progress.over,
         attempts=entry.attempts,
         strikes=entry.strikes,

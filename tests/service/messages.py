@@ -76,10 +76,13 @@ class Request:
             found.setdefault(message.document["index"], message.document)
         return found
 
-    @property
-    def newest_by_index(self) -> dict[int, Document]:
-        """Results by index; of one that came again after a crash, the last."""
-        return {message.document["index"]: message.document for message in self.results}
+    def newest_before(self, done: Message) -> dict[int, Document]:
+        """Results by index that came before a done; of one that came again, the last of those."""
+        return {
+            message.document["index"]: message.document
+            for message in self.results
+            if message.order < done.order
+        }
 
 
 def parse(payload: bytes) -> Any:

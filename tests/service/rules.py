@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 MOMENT_TOLERANCE_MS = 20
 """at − offset_ms is the event's moment; rounding makes 2 ms, a slewed clock some more."""
 
+COUNTED = ("published", "failed", "missing", "summary")
+"""What a done that comes again may count anew."""
+FOLLOWS = ("event_type", "ms", "attempts")
+"""And what is another only with these."""
+
 
 def request_faults(
     request: Request,
@@ -29,10 +34,17 @@ def request_faults(
     """Hold an accepted id against the contract.
 
     `trigger` is what was sent, as far as known. `duplicates` triggers with its id came again and
-    were acknowledged as such. `is_redelivered`: the daemon crashed meanwhile, so the same may
-    have come more than once, and if it fell between its journal and its ack, the trigger that the
-    broker repeats is a duplicate that may be acknowledged after the first results.
+    were acknowledged as such. `is_redelivered`: the daemon crashed meanwhile, and delivery is at
+    least once.
     """
+    # At least once means, and no more than this:
+    # - a message may come again, its copies after those of what follows it: a result after done;
+    # - if the crash fell between the journal and the ack, the trigger that the broker repeats is a
+    #   duplicate, acknowledged as such, and maybe after the first results;
+    # - a result whose arrival was not known is inferred again: one copy may have an error and
+    #   another findings, but all are of one frame, and two with findings have the same labels;
+    # - a done that comes again counts, for each index, the newest copy that came before it; it is
+    #   another document only where these counts are others.
     messages = (*request.acks, *request.results, *request.dones)
     faults = [fault for m in messages for fault in _message_faults(m)]
     if len({m.camera for m in messages}) > 1:
@@ -42,16 +54,16 @@ def request_faults(
         faults.append("no done")
     elif len(request.dones) > 1 + duplicates and not is_redelivered:
         faults.append(f"{len(request.dones)} done documents, not 1")
-    if any(m.document != request.dones[0].document for m in request.dones):
-        faults.append("its done documents differ")
     if faults:
         return faults  # what follows relies on fields that are there
-    faults += _order_faults(request, is_redelivered=is_redelivered)
-    faults += _result_faults(request, is_redelivered=is_redelivered)
-    counted = _done_faults(request.done, list(request.by_index.values()))
-    if counted and is_redelivered:  # what failed may have gone well when it was inferred again
-        counted = _done_faults(request.done, list(request.newest_by_index.values()))
-    faults += counted
+    documents = [m.document for m in request.dones]
+    if any(_differ(*two, is_redelivered=is_redelivered) for two in itertools.pairwise(documents)):
+        faults.append("its done documents differ")
+    disordered = _order_faults(request, is_redelivered=is_redelivered)
+    faults += disordered + _result_faults(request, is_redelivered=is_redelivered)
+    for done in [] if disordered else request.dones:
+        counted = _done_faults(done.document, list(request.newest_before(done).values()))
+        faults += [fault for fault in counted if fault not in faults]
     return faults + _trigger_faults(request.done, trigger or {})
 
 
@@ -124,10 +136,7 @@ def _order_faults(request: Request, *, is_redelivered: bool) -> list[str]:
     early = [m.document["index"] for m in request.results if m.order < acknowledged]
     in_time = {m.document["index"] for m in request.results if m.order < ended}
     late = [m.document["index"] for m in request.results if m.order > ended]
-    if is_redelivered:  # copies of what had come may follow
-        come = {m.document["index"] for m in request.results if m.order < ended}
-        late = [index for index in late if index not in come]
-    if is_redelivered:  # done was heard, but not yet that the results before it had arrived
+    if is_redelivered:
         late = [index for index in late if index not in in_time]
     faults = [f"results {early} before the ack"] if early else []
     faults += ["done before the ack"] if ended < acknowledged else []
@@ -141,6 +150,7 @@ def _first_accepted(request: Request) -> int:
 def _result_faults(request: Request, *, is_redelivered: bool) -> list[str]:
     faults = []
     by_index = request.by_index
+    well = {index: result for index, result in by_index.items() if "error" not in result}
     for message in request.results:
         again, first = message.document, by_index[message.document["index"]]
         if again is first:
@@ -149,6 +159,10 @@ def _result_faults(request: Request, *, is_redelivered: bool) -> list[str]:
             faults.append(f"index {again['index']} came again")
         elif again["frame"]["seq"] != first["frame"]["seq"]:
             faults.append(f"index {again['index']} came again with another frame")
+        elif "error" not in again:
+            well.setdefault(again["index"], again)
+            if _labels(again) != _labels(well[again["index"]]):
+                faults.append(f"index {again['index']} came again with other findings")
     if (published := list(by_index)) != sorted(published):
         faults.append(f"published in the order {published}")
     in_order = [by_index[index] for index in sorted(by_index)]
@@ -162,6 +176,18 @@ def _result_faults(request: Request, *, is_redelivered: bool) -> list[str]:
     if moments and max(moments) - min(moments) > MOMENT_TOLERANCE_MS:
         faults.append(f"at − offset_ms should be one moment; {max(moments) - min(moments)} ms")
     return faults
+
+
+def _differ(one: Document, other: Document, *, is_redelivered: bool) -> bool:
+    """Whether two done documents of one request say what cannot both be."""
+    if one == other or not is_redelivered:
+        return one != other
+    same_counts = all(one[field] == other[field] for field in COUNTED)
+    fixed = [
+        {key: value for key, value in done.items() if key not in (*COUNTED, *FOLLOWS)}
+        for done in (one, other)
+    ]
+    return same_counts or fixed[0] != fixed[1]
 
 
 def _done_faults(done: Document, results: Sequence[Document]) -> list[str]:

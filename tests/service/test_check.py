@@ -24,9 +24,14 @@ def camera(source: object, more: str = "", name: str = "gate") -> str:
     return f'[[camera]]\nname = "{name}"\nsource = "{source}"\nmodels = ["tiny"]\n{more}'
 
 
-def check(folder: Path, port: int, tables: str) -> tuple[int, dict[str, Any], str]:
+def check(
+    folder: Path, port: int, tables: str, *, state_dir: Path | None = None
+) -> tuple[int, dict[str, Any], str]:
     """Exit code, the document, and what people read."""
     node = Node(folder, port, tables)
+    if state_dir is not None:
+        text = node.config.read_text()
+        node.config.write_text(text.replace(f'"{folder}/state"', f'"{state_dir}"'))
     command = [FRAMEBUF, "check", "-c", node.config]
     run = [
         subprocess.run(
@@ -70,12 +75,19 @@ def test_what_a_camera_does_not_give_is_noted_with_a_remedy(
     mosquitto: Mosquitto, tmp_path: Path, film: Path
 ) -> None:
     wishes = 'fps = 60\nsize = [1920, 1080]\nbuffer = "2s"\n[camera.trigger]\ndeadline = "1ms"\n'
-    code, report, text = check(tmp_path, mosquitto.port, camera(film, wishes) + tiny())
+    memory = Path("/dev/shm/framebuf-test-no-such-folder")
+    code, report, text = check(
+        tmp_path, mosquitto.port, camera(film, wishes) + tiny(), state_dir=memory
+    )
     assert code == 0, text
     notes = {note["where"].rpartition(" ")[2]: note for note in report["notes"]}
     assert "asks for 60 frames a second, 25 come" in notes["camera[0].fps"]["what"]
     assert "asks for 1920×1080, 640×480 come" in notes["camera[0].size"]["what"]
     assert "the deadline is 1ms" in notes["camera[0].trigger.deadline"]["what"]
+    assert notes["node.state_dir"]["what"] == (
+        f"{memory} is on tmpfs: a power cut takes the open requests with it"
+    )
+    assert not memory.exists(), "a check makes nothing"
     assert all(note["remedy"] for note in report["notes"])
     assert text.count("note: ") == len(report["notes"])
 
@@ -97,10 +109,11 @@ def test_rings_larger_than_their_tmpfs_are_told_before_the_daemon_fails(
 
 def test_all_that_is_away_is_told_at_once(tmp_path: Path) -> None:
     away = camera("/dev/v4l/by-id/usb-none-index0") + camera("rtsp://127.0.0.1:1/x", name="b")
+    (tmp_path / "state").write_text("no folder")
     code, report, text = check(tmp_path, free_port(), away + tiny())
     assert code == 78
     assert [problem["where"].rpartition(" ")[2] for problem in report["problems"]] == [
-        "camera[0].source", "camera[1].source", "mqtt",
+        "camera[0].source", "camera[1].source", "node.state_dir", "mqtt",
     ]  # fmt: skip
     assert "is it plugged in" in text
     assert "no answer" in text or "refused" in text

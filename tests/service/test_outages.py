@@ -253,6 +253,28 @@ def test_a_second_daemon_on_one_ring_folder_exits_1_and_names_the_first(
         assert (node.ring_dir / "gate.0.ring").exists(), "the first goes on in it"
 
 
+def test_a_second_daemon_on_one_state_folder_exits_1_and_names_the_first(
+    mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    tables = camera(ASSETS / "photos", "fps = 10\n") + tiny()
+    nodes = []
+    for name in ("owner", "intruder"):
+        (tmp_path / name).mkdir()
+        nodes.append(Node(tmp_path / name, mosquitto.port, tables, name=name))
+    first, second = nodes
+    state = tmp_path / "owner" / "state"
+    text = second.config.read_text()
+    second.config.write_text(text.replace(f'"{tmp_path}/intruder/state"', f'"{state}"'))
+    with first.running(), Books.open(mosquitto.port, "owner") as books:
+        books.wait_text("gate/availability", "online")
+        second.launch()
+        assert second.wait_exit() == 1
+        last = second.log.strip().splitlines()[-1]
+        assert last.endswith(f"{state} is in use by the framebuf with pid {first.pid}")
+        assert "Traceback" not in second.log
+        books.wait_done(books.send_trigger("gate", {"mode": "window", "before": 1}))
+
+
 def test_memory_that_cannot_be_had_ends_the_process_with_one_line(
     mosquitto: Mosquitto, tmp_path: Path
 ) -> None:

@@ -109,11 +109,40 @@ def test_after_a_crash_the_same_may_come_again_but_not_something_else() -> None:
     crashed[3][1]["frame"]["seq"] = 99
     assert faults(crashed, is_redelivered=True) == ["index 0 came again with another frame"]
     assert faults([*good(), result(3)], is_redelivered=True) == []
-    failed = [*good()[:-1], without_findings(3), done()]
-    failed[4], failed[5] = failed[5], failed[4]
-    assert faults(failed, is_redelivered=True) == []
     late = [*good()[:-2], done(), result(3)]
     assert faults(late, is_redelivered=True) == ["results [3] after done"]
+    other = [*good()[:-1], result(3, detections=[]), done()]
+    assert "index 3 came again with other findings" in faults(other, is_redelivered=True)
+
+
+def test_after_a_crash_done_counts_the_newest_copy_of_each_result() -> None:
+    counts = {"event_type": "partial", "failed": 1, "summary": {"cat": 3}}
+    went_well = [*good()[:4], without_findings(3), result(3), done()]
+    failed = [*good()[:-1], without_findings(3), done(**counts)]
+    assert faults(went_well, is_redelivered=True) == []
+    assert faults(failed, is_redelivered=True) == []
+    for said, now in ((went_well, done(**counts)), (failed, done())):
+        told = faults([*said[:-1], now], is_redelivered=True)
+        assert (
+            f"done says {now[1]['failed']} failed; {1 - now[1]['failed']} results have"
+            in "".join(told)
+        )
+
+
+def test_a_done_comes_again_as_another_only_where_it_counts_other_results() -> None:
+    counts = {"event_type": "partial", "failed": 1, "summary": {"cat": 3}}
+    first = [*good()[:4], without_findings(3), done(**counts)]
+    anew = done(attempts=2, ms={"total": 212.0, "infer": 120.5})
+    assert faults([*first, result(3), anew], is_redelivered=True) == []
+    assert faults([*first, result(3), done(**counts)], is_redelivered=True) != []
+    assert faults([*first, done(attempts=2, **counts)], is_redelivered=True) == [
+        "its done documents differ"
+    ]
+    for field, value in (("boot_id", "another"), ("thinned", 3)):
+        other = (anew[0], anew[1] | {field: value})
+        assert "its done documents differ" in faults(
+            [*first, result(3), other], is_redelivered=True
+        )
 
 
 def test_a_rejection_stands_alone() -> None:

@@ -13,7 +13,7 @@ import pytest
 from framebuf.config import Camera, Node
 from framebuf.contract import Topics
 from framebuf.models.chain import Chain
-from framebuf.results import BatchPlace, Detection, Findings, FrameResult, Timings
+from framebuf.results import BatchPlace, Detection, Failure, Findings, FrameResult, Timings
 from framebuf.service.encoder import Encoder
 from framebuf.service.feed import Feed
 from framebuf.service.health import Counters
@@ -73,11 +73,12 @@ class Start:
     def job(self):
         return self.lane.jobs.get(timeout=SOON_S)
 
-    def answer(self, job, run=1):
+    def answer(self, job, run=1, error=None):
         job.begun()
         job.prepared()
-        found = Findings(detections=CAT)
-        job.answered(FrameResult("m", found, None, BatchPlace(1, 0, 1), Timings(infer=2.0), run))
+        found = None if error else Findings(detections=CAT)
+        place, ms = BatchPlace(1, 0, 1), Timings(infer=2.0)
+        job.answered(FrameResult("m", found, error, place, ms, run))
 
     def crash(self):
         """As a kill -9 would: what is in the journal and the marks stays, the rest is gone."""
@@ -150,6 +151,57 @@ def test_the_done_of_a_resumed_request_counts_what_earlier_starts_published(worl
     assert (done["event_type"], done["published"], done["summary"]) == ("complete", 3, {"cat": 3})
     assert (done["attempts"], done["ms"]["infer"]) == (2, 4.0)
     second.stop()
+
+
+@pytest.mark.parametrize("fails_in", [1, 2])
+def test_a_done_that_was_made_before_a_crash_counts_the_newest_result_of_each_frame(
+    world, fails_in
+):
+    one = world()
+    accepted(one, before=3, deadline="60s")
+    jobs = [one.job() for _ in range(3)]
+    dones = []
+    for life in (1, 2, 3):
+        fault = Failure("inference_failed", "simulated") if life == fails_in else None
+        for place, job in enumerate(jobs):
+            one.answer(job, run=place, error=fault if place == 1 else None)
+        results = [one.next("result", acknowledge=False) for _ in range(len(jobs))]
+        assert ["error" in result for result in results] == [False, fault is not None, False]
+        dones.append(one.next("done", acknowledge=False))
+        one.crash()
+        one = world()
+        jobs = [one.job() for _ in range(3)]
+    told = [(done["event_type"], done["failed"], done["summary"]) for done in dones]
+    failed, well = ("partial", 1, {"cat": 2}), ("complete", 0, {"cat": 3})
+    assert told == [failed if life == fails_in else well for life in (1, 2, 3)]
+    assert [done["attempts"] for done in dones] == ([1, 2, 2] if fails_in == 1 else [1, 2, 3])
+    assert [done["published"] for done in dones] == [3, 3, 3]
+    for place, job in enumerate(jobs):
+        one.answer(job, run=place)
+        one.next("result")
+    assert one.next("done") == dones[-1], "nothing has changed, so it is the same document"
+    one.stop()
+
+
+def test_a_done_that_was_made_before_a_crash_counts_what_had_arrived_and_what_is_lost(world):
+    one = world()
+    accepted(one, before=4, deadline="60s")
+    jobs = [one.job() for _ in range(4)]
+    for place, job in enumerate(jobs):
+        fault = Failure("inference_failed", "simulated") if place in (0, 3) else None
+        one.answer(job, run=place, error=fault)
+        one.next("result", acknowledge=place < 2)
+    done = one.next("done", acknowledge=False)
+    assert (done["event_type"], done["failed"]) == ("partial", 2)
+    accepted(one, "later", before=1, deadline="60s")  # written down with all before it
+    one.crash()
+    one = world(boot="c")
+    done = one.next("done")
+    assert (done["event_type"], done["published"], done["failed"], done["missing"]) == (
+        "partial", 2, 1, {"frames_lost": 2},
+    )  # fmt: skip
+    assert done["summary"] == {"cat": 1}
+    one.stop()
 
 
 def test_after_a_reboot_what_was_not_answered_is_lost_and_told(world):

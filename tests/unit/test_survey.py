@@ -12,10 +12,16 @@ from framebuf import config
 from framebuf.cli import check
 from framebuf.errors import ModelError
 from framebuf.models.plan import Cost
-from framebuf.service import survey
+from framebuf.service import surroundings, survey
+from framebuf.service.report import Desk
 from framebuf.service.trial import Seen
 
 SEEN = Seen(640, 480, 10.0, 10.0, "stream", 12.0, 0)
+
+CAMERA_AND_MODEL = (
+    '[[camera]]\nname = "gate"\nsource = "rtsp://gate"\nmodels = ["m"]\n'
+    '[[model]]\nname = "m"\npath = "m.onnx"\ntask = "embed"\n'
+)
 
 
 def network(runtimes):
@@ -29,7 +35,7 @@ def network(runtimes):
 @pytest.fixture
 def surveyed(monkeypatch):
     """The report on a camera that was seen so, and a model whose batches took so long."""
-    for part in ("try_ring_dir", "try_clock", "try_broker"):
+    for part in ("try_ring_dir", "try_state_dir", "try_clock", "try_broker"):
         monkeypatch.setattr(survey, part, lambda _: None)
 
     def survey_of(seen, ms, camera='buffer = "10s"\n', runtimes=1):
@@ -126,3 +132,41 @@ def test_a_model_that_cannot_be_loaded_is_told_with_its_key(surveyed, monkeypatc
     )
     report = survey.survey(config.parse(text, "f.toml", Path()))
     assert [problem.where for problem in report.problems] == ["f.toml:9: model[0].labels"]
+
+
+@pytest.fixture
+def state_told(monkeypatch):
+    """What is said of a state folder, on a file system of this kind: problems and notes."""
+
+    def told(path, kind="ext4"):
+        monkeypatch.setattr(surroundings, "file_system", lambda _: kind)
+        text = f'[node]\nstate_dir = "{path}"\n'
+        desk = Desk(config.parse(text + CAMERA_AND_MODEL, "f.toml", Path()))
+        surroundings.try_state_dir(desk)
+        found = [*desk.report.problems, *desk.report.notes]
+        assert all(one.where == "f.toml:2: node.state_dir" and one.remedy for one in found)
+        assert desk.report.ok is not bool(desk.report.problems)
+        return [one.what for one in desk.report.problems], [one.what for one in desk.report.notes]
+
+    return told
+
+
+def test_a_state_folder_on_a_disk_needs_no_word_though_it_is_yet_to_be_made(state_told, tmp_path):
+    assert state_told(tmp_path) == ([], [])
+    assert state_told(tmp_path / "yet" / "to come") == ([], [])
+    assert not (tmp_path / "yet").exists(), "a check makes nothing"
+
+
+def test_a_state_folder_that_cannot_be_had_is_a_problem(state_told, tmp_path, monkeypatch):
+    file = tmp_path / "file"
+    file.touch()
+    assert state_told(file) == ([f"{file} is no folder that this user can write"], [])
+    assert state_told(file / "below") == ([f"{file}/below cannot be made in {file}"], [])
+    monkeypatch.setattr(surroundings.os, "access", lambda *_: False)  # root may all
+    assert state_told(tmp_path) == ([f"{tmp_path} is no folder that this user can write"], [])
+
+
+@pytest.mark.parametrize("kind", ["tmpfs", "ramfs"])
+def test_a_state_folder_in_memory_is_noted(state_told, tmp_path, kind):
+    note = f"{tmp_path} is on {kind}: a power cut takes the open requests with it"
+    assert state_told(tmp_path, kind) == ([], [note])
