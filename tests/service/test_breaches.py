@@ -93,7 +93,7 @@ BREACHES: list[tuple[Callable[[Said], None], str]] = [
     (change(0, "error", {"code": "stale", "message": "x"}), "accepted with error"),
     (change(2, "detections", ...), "no error and findings []"),
     (change(2, "classes", BEST), "findings ['detections', 'classes']"),
-    (change(2, "error", {"code": "x", "message": "y"}), "an error and ['detections']"),
+    (change(2, "error", {"code": "x", "message": "y"}), "1 results have an error"),
     (change(2, "index", True), "index is True"),
     (change(2, "index", -1), "index is -1"),
     (change(2, "camera", "yard"), "speaks of camera yard"),

@@ -110,6 +110,7 @@ class Play:
                     del self._running[seat]
                     self._note(run, end, jobs)
                     self.lane.end(run)
+                    self.lane.answered()
             with self.lane._lock:
                 if self.lane._due_ns is not None and self.lane._due_ns <= self.clock.ns:
                     self.lane._decide(self.clock.ns)
