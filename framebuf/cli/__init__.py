@@ -91,11 +91,14 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         code = 130
     except OSError as error:
-        if error.filename is not None or error.errno not in UNWRITABLE:
+        if error.filename is not None:
+            code = _fail(f"{os.fsdecode(error.filename)}: {error.strerror}", 1)
+        elif error.errno in UNWRITABLE:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where its rest goes
+            reader_gone = error.errno == errno.EPIPE
+            code = 1 if reader_gone else _fail(f"cannot write: {error.strerror}", 1)
+        else:
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where its rest goes
-        reader_gone = error.errno == errno.EPIPE
-        code = 1 if reader_gone else _fail(f"cannot write: {error.strerror}", 1)
     sys.exit(code or 0)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from framebuf import __version__
+from framebuf import __version__, config
 from framebuf.cli import app, main
 
 MAIN = f"{sys.executable} -c 'from framebuf.cli import main; main()'"
@@ -83,3 +84,15 @@ def test_a_reader_that_has_gone_is_no_error_message() -> None:
     )
     os.close(write_end)
     assert (run.returncode, run.stderr) == (1, "")
+
+
+def test_a_file_that_cannot_be_used_is_named_whatever_it_is_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    target = tmp_path / "tiny-1-batch1.rknn"
+    monkeypatch.setattr(sys, "argv", ["framebuf", "check", "--schema"])
+    monkeypatch.setattr(config, "schema", target.read_bytes)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == f"framebuf: {target}: No such file or directory\n"
