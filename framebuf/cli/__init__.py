@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from typing import Any, cast
@@ -79,6 +80,9 @@ for registered in app.registered_commands:
 def main() -> None:
     """The entry point: errors are one line on standard error, never a traceback."""
     _open_what_is_closed()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")  # × and → where the locale has none
     try:
         code = app(standalone_mode=False)
         sys.stdout.flush()

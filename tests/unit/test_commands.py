@@ -96,3 +96,12 @@ def test_a_file_that_cannot_be_used_is_named_whatever_it_is_for(
         main()
     assert ended.value.code == 1
     assert capsys.readouterr().err == f"framebuf: {target}: No such file or directory\n"
+
+
+def test_a_terminal_that_has_not_all_characters_gets_what_it_has() -> None:
+    code = "import sys; from framebuf import cli; cli.app = lambda **_: print('3 × 4'); cli.main()"
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONIOENCODING": "ascii"}, capture_output=True, check=False,
+    )  # fmt: skip
+    assert (run.returncode, run.stdout) == (0, b"3 \\xd7 4\n")
