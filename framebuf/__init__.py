@@ -25,6 +25,7 @@ As a library:
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -47,11 +48,16 @@ _HOMES = {
 
 
 def open_model(
-    path: str, *, task: str = "raw", then: Mapping[str, Any] | None = None, **keys: Any
+    path: str | os.PathLike[str],
+    *,
+    task: str = "raw",
+    then: Mapping[str, Any] | None = None,
+    **keys: Any,
 ) -> RuntimePool:
     """Load a model, and start its pool. `keys` are those of [[model]] in framebuf.toml.
 
     `path` may be a family, `osnet-batch{1,4,8,16}.rknn`. Say `runtimes=3` for a pool of three.
+    Paths are strings or Path objects.
     `then` has the keys of a second model, which sees what this one detects: its `path`, its
     `task`, embed or classify, and `only` and `max_crops`.
 
@@ -64,7 +70,13 @@ def open_model(
 
     first = {"name": "model", "path": path, "task": task} | keys
     second = () if then is None else ({"name": "then"} | dict(then),)
-    return RuntimePool.open(*models_of(first, *second))
+    tables = [{key: _plain(value) for key, value in table.items()} for table in (first, *second)]
+    return RuntimePool.open(*models_of(*tables))
+
+
+def _plain(value: Any) -> Any:
+    """A path as the configuration has it."""
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def __getattr__(name: str) -> object:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import stat
 from typing import TYPE_CHECKING
 
 import cv2
@@ -124,7 +125,10 @@ def decoded(file: Path) -> NDArray[np.uint8] | str:
 def _read(file: Path) -> bytes | str:
     """What is in the file, at least a byte; or why there is nothing."""
     try:
-        if file.stat().st_size > _LARGEST_FILE:
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for without end
+            return "is no regular file"
+        if status.st_size > _LARGEST_FILE:
             return f"is larger than {_LARGEST_FILE >> 20} MiB"
         return file.read_bytes() or "is empty"
     except FileNotFoundError:

@@ -112,6 +112,8 @@ def _size(text: str) -> tuple[int, int]:
 
 def _require_writable(path: Path, option: str) -> None:
     """Before minutes are spent on what cannot be written."""
+    if path.exists() and not path.is_file():
+        raise typer.BadParameter(f"cannot write {path}: it is no file", param_hint=option)
     folder = path.parent
     if not (folder.is_dir() and os.access(folder, os.W_OK)):
         raise typer.BadParameter(

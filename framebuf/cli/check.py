@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -57,6 +58,7 @@ def check(
         return
     if model and not board:
         raise typer.BadParameter("goes with --board", param_hint="--model")
+    logging.basicConfig(level="WARNING", format="framebuf: %(message)s")
     if board:
         raise typer.Exit(0 if check_board(model or [], config, json=json) else EX_CONFIG)
     report = _report(config, quiet=json)

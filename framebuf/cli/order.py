@@ -49,6 +49,8 @@ def order_of(
         raise typer.BadParameter("int8 needs --dataset", param_hint="--dtype")
     if (asked["mean"] is None) != (asked["std"] is None):
         raise typer.BadParameter("give both or neither", param_hint="--mean, --std")
+    if out.exists() and not out.is_dir():
+        raise typer.BadParameter(f"expected a folder, {out} is a file", param_hint="--out")
     model = _model(asked)
     found = listed(dataset) if dataset is not None else ()
     int8 = dtype != "float16" and dataset is not None

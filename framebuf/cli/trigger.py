@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import sys
 from pathlib import Path
@@ -60,6 +61,7 @@ def trigger(
     from framebuf.service.caller import Caller, NoAnswerError  # noqa: PLC0415
     from framebuf.service.orders import made_up_id  # noqa: PLC0415
 
+    logging.basicConfig(level="WARNING", format="framebuf: %(message)s")
     if math.isnan(timeout):
         raise typer.BadParameter("nan is no time", param_hint="--timeout")
     try:

@@ -160,11 +160,6 @@ def is_old(driver: str) -> bool:
     return bool(numbers) and tuple(map(int, numbers)) < THREE_CORES
 
 
-def in_container() -> bool:
-    """Whether this is a container, as rknn-toolkit-lite2 finds out."""
-    return Path("/.dockerenv").exists()
-
-
 def _text(path: Path) -> str:
     try:
         return path.read_bytes()[:4096].decode("utf-8", "replace")

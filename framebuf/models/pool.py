@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import threading
 import time
 from contextlib import ExitStack
@@ -119,7 +120,9 @@ class RuntimePool:
 
         Raises:
             ValueError: the model has no such batch size, or the pool is closed.
+            TypeError: `size` is no whole number.
         """
+        size = operator.index(size)
         with self._lock:
             self._require_open()
         if size not in self.sizes:

@@ -155,6 +155,11 @@ def test_every_bar_of_a_plot_stays_within_its_scale(highest):
     assert "Simulated" not in text
 
 
+def shown(result):
+    """Without the box that click's runner draws around it."""
+    return " ".join(re.sub(r"[│╭╰─╮╯]", " ", result.output).split())
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -174,8 +179,14 @@ def test_every_bar_of_a_plot_stays_within_its_scale(highest):
 def test_a_wrong_option_is_told_with_what_was_expected(family, arguments, message):
     result = bench("-m", family, "-p", "sim:rk3588", *arguments)
     assert result.exit_code == 2
-    shown = " ".join(re.sub(r"[│╭╰─╮╯]", " ", result.output).split())
-    assert message in shown
+    assert message in shown(result)
+
+
+def test_a_plot_that_cannot_be_written_is_told_before_minutes_are_spent(family, tmp_path):
+    (tmp_path / "plot.svg").mkdir()
+    result = bench("-m", family, "-p", "sim:rk3588", "--plot", tmp_path / "plot.svg")
+    assert result.exit_code == 2
+    assert "plot.svg: it is no file" in shown(result)
 
 
 def test_a_model_that_is_not_there_is_one_line_on_standard_error():

@@ -333,6 +333,7 @@ def test_a_conversion_that_is_ended_takes_the_worker_along_and_leaves_nothing(st
         ((*NORM, "--task", "guess"), "Invalid value for --task: Invalid enum value 'guess'"),
         ((*NORM, "--decoder", "yolov8"), "model tiny-1: expected outputs of yolov8"),
         ((*NORM, "--task", "classify", "--labels", ASSETS / "coco.txt"), "expected 10 labels"),
+        ((*NORM, "--out", ASSETS / "coco.txt"), "expected a folder, "),
         ((*NORM, "--dataset", "away"), "cannot read the dataset away: No such file"),
         ((*NORM, "--dataset", ROOT / "etc"), "expected pictures (.jpg, .jpeg"),
         ((*NORM, "--dataset", ASSETS / "coco.txt"), "coco.txt:1: no such picture: "),
@@ -435,6 +436,8 @@ def test_a_folder_of_somebody_else_is_not_written_into(base, tmp_path):
     text = base.refused(*NORM, "--venv", tmp_path / "mine")
     assert "expected rknn-toolkit2 in this environment; install it there" in text
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["letter.txt"]
+    text = base.refused(*NORM, "--venv", tmp_path / "mine/letter.txt")
+    assert "letter.txt: expected a folder for the environment, it is a file" in text
 
 
 def test_a_disk_that_is_full_is_told_before_it_is_filled(base, tmp_path, monkeypatch):

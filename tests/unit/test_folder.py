@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from itertools import islice
 
@@ -32,14 +33,16 @@ def test_what_cannot_be_read_stands_in_its_place_with_the_reason(tmp_path):
     (tmp_path / "b.jpg").write_bytes(b"no picture")
     (tmp_path / "c.JPEG").symlink_to("gone")
     write(tmp_path / "d.PNG")
+    os.mkfifo(tmp_path / "e.png")
     read = list(Folder.open(tmp_path).read())
     assert [(p.file.name, p.error) for p in read] == [
         ("a.png", None),
         ("b.jpg", "cannot be decoded"),
         ("c.JPEG", "is no longer there"),
         ("d.PNG", None),
+        ("e.png", "is no regular file"),
     ]
-    assert [p.pixels is None for p in read] == [False, True, True, False]
+    assert [p.pixels is None for p in read] == [False, True, True, False, True]
 
 
 def test_other_files_are_counted_and_folders_and_hidden_files_are_not(tmp_path):

@@ -79,6 +79,14 @@ def test_wrong_keys_and_missing_files_are_told_as_in_a_configuration() -> None:
         framebuf.open_model("gone.onnx")
 
 
+def test_files_are_named_by_strings_or_by_paths() -> None:
+    paths = {key: Path(DETECTOR[key]) for key in ("path", "labels")}
+    looks = {"path": ASSETS / "mobilenetv2-224.onnx", "labels": ASSETS / "imagenet.txt"}
+    then = looks | {"task": "classify", "only": ["person"], "batch_sizes": [1]}
+    with framebuf.open_model(**DETECTOR | paths | {"batch_sizes": [1]}, then=then) as model:
+        assert [best(result) for result in model.map(PHOTOS)] == ["cat", "person", None]
+
+
 def test_a_family_is_found_by_its_pattern(tmp_path: Path) -> None:
     tiny = Path(__file__).parents[1] / "assets" / "tiny-n.onnx"
     for size in (1, 4):

@@ -125,6 +125,15 @@ def test_where_the_batch_axis_is_free_the_remedy_is_told() -> None:
         model.new_batch(5)
 
 
+def test_a_batch_size_that_is_no_whole_number_is_refused_before_the_batch_is_made(
+    simulate: Callable[..., RuntimePool],
+) -> None:
+    with simulate() as model, pytest.raises(TypeError, match="'float' object cannot be inter"):
+        model.new_batch(8.0)  # type: ignore[arg-type]
+    with simulate() as model, model.new_batch(np.int64(8)) as batch:  # type: ignore[arg-type]
+        assert type(batch.size) is int
+
+
 def test_a_batch_by_hand_that_fails_says_so_and_the_pool_lives_on(
     simulate: Callable[..., RuntimePool],
 ) -> None:

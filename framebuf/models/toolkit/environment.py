@@ -106,6 +106,8 @@ class Environment:
             ModelError: the folder is somebody else's, there is no room, or pip failed.
         """
         python = _python()
+        if folder.exists() and not folder.is_dir():
+            raise ModelError(f"{folder}: expected a folder for the environment, it is a file")
         if folder.exists() and not (folder / MARK).exists() and any(folder.iterdir()):
             raise ModelError(
                 f"{folder}: expected rknn-toolkit2 in this environment; install it there "
