@@ -68,6 +68,9 @@ class Video:
             container = av.open(source, **how)
         except av.FFmpegError as error:
             raise SourceError(f"cannot open {name}: {_why(error)}") from error
+        if container.format.name == "tty":  # libav draws any text as a video
+            container.close()
+            raise SourceError(f"{name} is a text, not a video")
         streams = container.streams.video
         if not streams or streams[0].codec_context is None:
             container.close()

@@ -21,6 +21,9 @@ __all__ = ["Placement", "Preparer", "open_preparer", "require_picture"]
 Channels = Literal["rgb", "bgr"]
 Triple = tuple[float, float, float]
 
+MOST_BYTES = 2**31
+"""OpenCV counts in 32 bits: larger pictures end the process."""
+
 GREY = 114
 """The letterbox's border, in every channel, before normalisation."""
 
@@ -141,6 +144,8 @@ def require_picture(pixels: NDArray[np.uint8]) -> None:
         raise ValueError(f"expected a frame of (height, width, 3), got {pixels.shape}")
     if pixels.dtype != np.uint8:
         raise TypeError(f"expected a frame of uint8, got {pixels.dtype}")
+    if pixels.size >= MOST_BYTES:
+        raise ValueError(f"expected a frame of less than 2 GiB, got {pixels.shape}")
 
 
 def open_preparer(model: Model, spec: TensorSpec) -> Preparer:

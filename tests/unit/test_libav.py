@@ -507,3 +507,11 @@ def test_rtsp_comes_over_tcp_at_its_own_rate_until_the_server_goes(opened):
     assert source.clock.offset_ns is not None
     assert any("RTP/AVP/TCP" in line for line in asked)
     assert "secret" not in repr(source)
+
+
+def test_a_text_is_no_video(tmp_path):
+    """libav draws it, character by character."""
+    path = tmp_path / "labels.txt"
+    path.write_text("person\ncar\n" * 40)
+    with pytest.raises(SourceError, match="is a text, not a video"):
+        open_source(str(path), stop=threading.Event())

@@ -239,6 +239,7 @@ def test_opencv_returning_another_array_is_noticed(monkeypatch):
     ("pixels", "error", "message"),
     [
         (np.zeros((4, 4, 3), np.float32), TypeError, "expected a frame of uint8, got float32"),
+        (np.broadcast_to(np.uint8(0), (30000, 30000, 3)), ValueError, "of less than 2 GiB, got"),
         (np.zeros((4, 4), np.uint8), ValueError, r"\(height, width, 3\), got \(4, 4\)"),
         (np.zeros((4, 4, 4), np.uint8), ValueError, r"got \(4, 4, 4\)"),
         (np.zeros((0, 4, 3), np.uint8), ValueError, r"got \(0, 4, 3\)"),
