@@ -14,7 +14,7 @@ VERSION := $(shell $(PYTHON) -c 'import platform; print(platform.python_version(
 READY := $(VENV)/.ready-$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench outages chaos board whose convert-test systemd-test \
+.PHONY: help demo test lint bench endings outages chaos board whose convert-test systemd-test \
 	container-test install uninstall deb clean
 
 help: ## say what there is to make
@@ -25,9 +25,13 @@ help: ## say what there is to make
 demo: $(READY) ## the whole line on this machine, no camera needed; ARGS="--once" for one trigger
 	@$(BIN)/framebuf demo $(ARGS)
 
-test: $(READY) ## all tests, with the Debian packages they need; ARGS="-k ring" picks
+test: $(READY) ## the ordinary tests, with the Debian packages they need; ARGS="-k ring" picks
 	@sh tests/debian-packages.sh
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest --ignore=tests/chaos/test_endings.py $(ARGS)
+
+endings: $(READY) ## each way in which the daemon may hang or die, under a supervisor; a minute
+	@sh tests/debian-packages.sh
+	@$(BIN)/pytest tests/chaos/test_endings.py $(ARGS)
 
 lint: $(READY) ## ruff, mypy and the floors between the folders
 	@$(BIN)/ruff check
