@@ -167,12 +167,18 @@ class Judge:
         until_s = next(m.arrived_s for m in request.dones if m.document == done)
         for reason, count in done["missing"].items():
             kinds = EXPLAINS.get(reason, ())
+            all_deaths = self._log.between(from_s, until_s, *DEATHS)
             deaths = self._log.between(sent.first_s, until_s, *DEATHS)
             begins = reason == "camera_gap" and from_s <= self._begun_s
             if begins or (kinds and self._log.between(from_s, until_s, *kinds)):
                 self.verdict.explained[f"missing: {reason}"] += count
             elif reason == "crashed_daemon" and len(deaths) >= SUSPECTED:
                 self.verdict.explained["missing: crashed_daemon"] += count
+            elif reason == "frames_lost" and count <= len(
+                self._log.between(from_s, until_s, *DEATHS)
+            ):
+                # The frame that was being written when the daemon died; no other may be
+                self.verdict.explained["missing: half written at a kill"] += count
             else:
                 self.verdict.faults.append(f"{sent.id}: {count} {reason}, unexplained: {done}")
         for result in (message.document for message in request.results):
