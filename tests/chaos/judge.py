@@ -174,9 +174,7 @@ class Judge:
                 self.verdict.explained[f"missing: {reason}"] += count
             elif reason == "crashed_daemon" and len(deaths) >= SUSPECTED:
                 self.verdict.explained["missing: crashed_daemon"] += count
-            elif reason == "frames_lost" and count <= len(
-                self._log.between(from_s, until_s, *DEATHS)
-            ):
+            elif reason == "frames_lost" and count <= len(all_deaths):
                 # The frame that was being written when the daemon died; no other may be
                 self.verdict.explained["missing: half written at a kill"] += count
             else:
