@@ -185,13 +185,20 @@ def test_frames_that_a_close_overtakes_are_answered_with_an_error(
     simulate: Callable[..., RuntimePool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pools, "QUICK_S", -1.0)  # each frame is accepted when it is pulled
+    begun, infer = threading.Event(), SimulatedRuntime.infer
+
+    def noted(self: SimulatedRuntime, tensor: Any) -> Any:
+        begun.set()
+        return infer(self, tensor)
 
     def frames() -> Iterator[np.ndarray[Any, Any]]:
         for _ in range(200):
             yield frame()
+        assert begun.wait(10)
         model.close()
 
     with simulate("scale=1", runtimes=1) as model:
+        monkeypatch.setattr(SimulatedRuntime, "infer", noted)
         results = list(model.map(frames()))
     assert len(results) == 200
     codes = [result.error.code if result.error else None for result in results]
