@@ -108,7 +108,8 @@ class Environment:
         python = _python()
         if folder.exists() and not folder.is_dir():
             raise ModelError(f"{folder}: expected a folder for the environment, it is a file")
-        if folder.exists() and not (folder / MARK).exists() and any(folder.iterdir()):
+        # What is in it first: another one that begins now puts its mark there before the rest.
+        if folder.exists() and any(folder.iterdir()) and not (folder / MARK).exists():
             raise ModelError(
                 f"{folder}: expected rknn-toolkit2 in this environment; install it there "
                 f"({TOOLKIT}, onnx and torch), or give a folder that is empty"
