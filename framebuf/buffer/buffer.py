@@ -278,6 +278,21 @@ class Buffer:
     def held(self) -> int:
         return len(self._rings)
 
+    def evicted(self) -> int:
+        """Frames that were held and gave way to newer ones."""
+        return self._rings.evicted()
+
+    def strip(self) -> list[tuple[Stamp, bool]]:
+        """The frames held, oldest first, and of each whether somebody leases it; a snapshot."""
+        held = self._rings.leases()
+        stamps = self.after(min(held, default=0) - 1)
+        return [(stamp, held[stamp.seq]) for stamp in stamps if stamp.seq in held]
+
+    def held_ns(self) -> int:
+        """From the oldest frame held to the newest; nanoseconds."""
+        strip = self.strip()
+        return strip[-1][0].mono_ns - strip[0][0].mono_ns if strip else 0
+
     def bytes(self) -> int:
         """Memory of all rings."""
         return self._rings.bytes()

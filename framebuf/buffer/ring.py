@@ -217,6 +217,16 @@ class FrameRing:
         with self._lock:
             return self._use.leased()
 
+    @property
+    def evicted(self) -> int:
+        """Frames that gave way to newer ones, or lost their memory."""
+        return self._use.evicted
+
+    def leases(self) -> dict[int, bool]:
+        """The frames held, and of each whether somebody leases it, weakly too."""
+        with self._lock:
+            return self._use.leases()
+
     def _frame(self, seq: int, number: int, origin: Origin) -> Frame:
         row = self._slots[number]
         pixels = self._pixels(number, int(row["height"]), int(row["width"]))

@@ -28,6 +28,7 @@ class Rings:
         self._directory = directory
         self._lock = threading.Lock()
         self._rings: list[FrameRing] = []  # the newest last
+        self._evicted = 0  # of rings that are gone
         self._lost: set[int] = set()  # seqs that went before they were beyond the history
 
     @property
@@ -81,6 +82,18 @@ class Rings:
     def leased(self) -> int:
         return sum(ring.leased() for ring in self.all())
 
+    def leases(self) -> dict[int, bool]:
+        """The frames held, and of each whether somebody leases it, weakly too."""
+        held: dict[int, bool] = {}
+        for ring in self.all():
+            held |= ring.leases()
+        return held
+
+    def evicted(self) -> int:
+        """Frames that gave way to newer ones, or went with their memory."""
+        with self._lock:
+            return self._evicted + sum(ring.evicted for ring in self._rings)
+
     def bytes(self) -> int:
         """The memory that they have."""
         return sum(ring.bytes for ring in self.all())
@@ -120,6 +133,7 @@ class Rings:
             if ring not in self._rings:
                 return
             self._rings.remove(ring)
+            self._evicted += ring.evicted + len(ring)
         self._directory.remove(ring.file_name)
 
     def __len__(self) -> int:

@@ -61,6 +61,8 @@ class Slots:
         self._idle: list[int] = []
         self._weak: list[int] = []
         self._newest = -1
+        self.evicted = 0
+        """Frames that were emptied for newer ones, or for want of memory."""
         self._fresh = max(1, count // 16)
         for number, (seq, origin) in held.items():
             self.fill(number, seq, origin)
@@ -80,6 +82,10 @@ class Slots:
 
     def seqs(self) -> list[int]:
         return list(self._slot_of)
+
+    def leases(self) -> dict[int, bool]:
+        """The frames held, and of each whether somebody leases it, weakly too."""
+        return {use.seq: bool(use.strong or use.weak) for use in self._uses if use.seq >= 0}
 
     def take(self) -> int | None:
         """The slot for the next frame, emptied. None: every frame is strongly leased."""
@@ -174,6 +180,7 @@ class Slots:
     def _emptied(self, use: Use) -> Left:
         number = self._slot_of.pop(use.seq)
         self._uses[number] = Use()
+        self.evicted += 1
         return Left(number, use.seq)
 
     def _queue(self, use: Use) -> None:

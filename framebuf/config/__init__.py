@@ -17,6 +17,7 @@ from framebuf.config.tables import (
     Name,
     Node,
     TriggerDefaults,
+    Web,
     schema,
 )
 
@@ -35,6 +36,7 @@ __all__ = [
     "Name",
     "Node",
     "TriggerDefaults",
+    "Web",
     "load",
     "model_of",
     "models_of",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import math
 from typing import TYPE_CHECKING
 
+from framebuf.config.file import LISTEN
 from framebuf.config.tables import RESERVED_NAMES, Camera, Model
 
 if TYPE_CHECKING:
@@ -33,8 +35,27 @@ def check(loaded: Loaded) -> None:
         _check_model(loaded, f"model[{at}]", model)
     if config.mqtt.password_file is not None and config.mqtt.username is None:
         raise loaded.error("mqtt.password_file", "has no username", "add username = …")
+    _check_web(loaded)
     if (config.mqtt.cert_file is None) != (config.mqtt.key_file is None):
         raise loaded.error("mqtt", "cert_file and key_file go together", "give both or neither")
+
+
+def _check_web(loaded: Loaded) -> None:
+    web = loaded.config.web
+    if web is None:
+        return
+    host, port = web.address
+    try:
+        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        raise loaded.error("web.listen", f"{host} is no address", LISTEN) from None
+    if not 1 <= port <= 65535:
+        raise loaded.error("web.listen", f"{port} is no port", LISTEN)
+    if not loopback and web.token_file is None:
+        raise loaded.error(
+            "web.listen", f"{host} lets other machines in, and there is no token_file",
+            'add token_file = …, or listen = "127.0.0.1:8790"',
+        )  # fmt: skip
 
 
 def _check_camera(loaded: Loaded, key: str, camera: Camera) -> None:

@@ -11,7 +11,7 @@ from typing import Any, get_args, get_type_hints
 
 import msgspec
 
-from framebuf.config.tables import Camera, Config, Model, Mqtt, Node, Table, TriggerDefaults
+from framebuf.config.tables import Camera, Config, Model, Mqtt, Node, Table, TriggerDefaults, Web
 from framebuf.config.toml_lines import key_lines
 from framebuf.errors import ConfigError
 from framebuf.units import Duration, Size, Span
@@ -147,10 +147,15 @@ _TABLES: dict[str, type[Table]] = {
     "": Config,
     "node": Node,
     "mqtt": Mqtt,
+    "web": Web,
     "camera": Camera,
     "model": Model,
     "camera.trigger": TriggerDefaults,
 }
+
+
+LISTEN = 'write an address and a port, such as "127.0.0.1:8790" or "[::1]:8790"'
+"""The remedy for an address that is none."""
 
 
 def _below(table: str, name: str) -> str:
@@ -172,6 +177,8 @@ def _pattern(key: str) -> str:
         return "platforms are auto, cpu, rk3562, rk3566, rk3568, rk3576, rk3582, rk3588, sim:rk…"
     if key.endswith("base") or "response_prefix" in key:
         return "give topic levels without +, # or a leading $, such as site/framebuf"
+    if key == "web.listen":
+        return LISTEN
     return "use 1 to 64 letters, digits, dots, dashes or underscores"
 
 
@@ -231,4 +238,7 @@ def _resolved(loaded: Loaded, folder: Path) -> Config:
         )
         for at, model in enumerate(config.model)
     )
-    return Config(node=node, mqtt=mqtt, camera=cameras, model=models)
+    web = config.web
+    if web is not None:
+        web = replace(web, token_file=path("web.token_file", web.token_file))
+    return Config(node=node, mqtt=mqtt, web=web, camera=cameras, model=models)

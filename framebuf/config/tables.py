@@ -76,6 +76,21 @@ class Mqtt(Table, frozen=True, kw_only=True):
     transport: Literal["tcp", "websockets"] = "tcp"
 
 
+class Web(Table, frozen=True, kw_only=True):
+    listen: Annotated[
+        str, _text(r"(localhost|\d{1,3}(\.\d{1,3}){3}|\[[0-9A-Fa-f:.]+\]):\d{1,5}")
+    ] = "127.0.0.1:8790"
+    token_file: str | None = None
+    allow_trigger: bool = False
+    hosts: tuple[Annotated[str, _text("[A-Za-z0-9._-]{1,253}")], ...] = ()
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host, without brackets, and port."""
+        host, _, port = self.listen.rpartition(":")
+        return host.strip("[]"), int(port)
+
+
 class TriggerDefaults(Table, frozen=True, kw_only=True):
     mode: Literal["drain", "window"] = "drain"
     before: Span | None = None
@@ -136,6 +151,8 @@ class Model(Table, frozen=True, kw_only=True):
 class Config(Table, frozen=True, kw_only=True):
     node: Node = msgspec.field(default_factory=Node)
     mqtt: Mqtt = _default(Mqtt())
+    web: Web | None = None
+    """None: nothing listens."""
     camera: Annotated[tuple[Camera, ...], msgspec.Meta(min_length=1)]
     model: Annotated[tuple[Model, ...], msgspec.Meta(min_length=1)]
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from framebuf.histogram import Distribution
 from framebuf.results import (
     BatchPlace,
     Classification,
@@ -202,6 +203,35 @@ class Info(msgspec.Struct, frozen=True, kw_only=True):
     """None where the system does not tell."""
 
 
+class ModelStats(msgspec.Struct, frozen=True, kw_only=True):
+    """One model's work since the process started, as part of the stats. Times are in seconds."""
+
+    filled: Distribution
+    """Frames in each batch that ran."""
+    padded: Count
+    """Rows that ran with zeros, for want of frames."""
+    failed: Count
+    """Batches that the runtime failed."""
+    wait: Distribution
+    """From ready to taken, each frame."""
+    prepare: Distribution
+    """Each frame's share of its tensor."""
+    infer: Distribution
+    """Each batch."""
+    post: Distribution
+    """Each frame's share of reading what came out."""
+
+
+class LaneStats(msgspec.Struct, frozen=True, kw_only=True):
+    """One accelerator, as part of the stats."""
+
+    cores: Count
+    busy_s: float
+    """Seconds of inference since the process started, times the cores that it took."""
+    waiting: Count
+    """Frames on its backlogs now."""
+
+
 class Stats(msgspec.Struct, frozen=True, kw_only=True):
     """`B/stats`, out, once a minute: counts since the process started, and states now."""
 
@@ -211,6 +241,17 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     counters: dict[str, int]
     cameras: dict[str, dict[str, int | float | bool | None]]
     requests_open: int
+    models: dict[str, ModelStats] = {}
+    lanes: dict[str, LaneStats] = {}
+    """By platform."""
+    publish: Distribution | None = None
+    """Seconds from a result on its way to the broker's word that it has it."""
+    total: Distribution | None = None
+    """Seconds from a trigger's receipt to its done document."""
+    known_ids: int = 0
+    """Requests in the journal: open ones, and those that have ended and are remembered."""
+    memory: dict[str, int] = {}
+    """Bytes of the process: `resident`, of those `anonymous`; the rest are buffers and files."""
 
 
 def encode(message: msgspec.Struct) -> bytes:

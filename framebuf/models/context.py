@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from framebuf.errors import InferenceError
 from framebuf.models.batch import Batch
+from framebuf.models.work import Work
 from framebuf.results import BatchPlace, Failure, FrameResult, Timings
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ class Context:
         self.sizes = tuple(sorted(sizes))
         self.simulated = simulated
         self.runs = 0
+        self.work = Work()
         self.running_since_ns: int | None = None
         """When the inference under way began; monotonic."""
         self.prepare_ns = SPARE_NS
@@ -229,6 +231,7 @@ class Context:
         infer_ns = time.monotonic_ns() - started
         self.running_since_ns = None
         self.runs += 1
+        self.work.busy_ns += infer_ns * len(filled.run.cores)
         return _Ran(filled, filled.batch.placements, outputs, infer_ns)
 
     def _peek(self) -> tuple[_Filled | None, ...]:
@@ -256,6 +259,7 @@ class Context:
             else:
                 found = self._read(ran.outputs, ran.placements)
             post_ns = time.monotonic_ns() - begun
+            self._count(ran, post_ns)
             for slot, job in enumerate(filled.jobs):
                 ms = Timings(
                     wait=_ms(filled.taken_ns[slot] - job.ready_ns),
@@ -274,6 +278,17 @@ class Context:
                 )
             ran.answered.set()
             line.answered()
+
+    def _count(self, ran: _Ran, post_ns: int) -> None:
+        filled, work, count = ran.filled, self.work, len(ran.filled.jobs)
+        work.filled.add(count)
+        work.padded += filled.batch.size - count
+        work.failed += isinstance(ran.outputs, Failure)
+        work.infer.add(ran.infer_ns / 1e9)
+        for job, taken_ns in zip(filled.jobs, filled.taken_ns, strict=True):
+            work.wait.add(max(0, taken_ns - job.ready_ns) / 1e9)
+            work.prepare.add(filled.prepared_ns / count / 1e9)
+            work.post.add(post_ns / count / 1e9)
 
     def _read(self, outputs: Outputs, placements: Sequence[Placement]) -> list[Findings | Failure]:
         """What each frame gave; one that cannot be read does not take the others with it."""

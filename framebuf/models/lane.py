@@ -51,6 +51,7 @@ class Lane:
     ) -> None:
         """`plans` by model; `cores` is how many the contexts are spread over."""
         self.name = name
+        self.cores = cores
         self.contexts = tuple(contexts)
         self._lock = threading.Lock()
         self._timeline = Timeline(cores)

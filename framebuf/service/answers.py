@@ -103,7 +103,13 @@ class Answers:
         """Send the results that may go out now, in capture order."""
         for item in request.flush():
             request.mark.send(item.asked.index + 1)
-            self._replies.result(request.order, item, partial(self._ledger.confirm, request, item))
+            confirmed = partial(self._confirmed, request, item, time.monotonic_ns())
+            self._replies.result(request.order, item, confirmed)
+
+    def _confirmed(self, request: Request, item: Item, sent_ns: int) -> None:
+        """The broker has a result. From the publisher's thread."""
+        self._counters.publish.add((time.monotonic_ns() - sent_ns) / 1e9)
+        self._ledger.confirm(request, item)
 
     def _answered(self, feed: Feed, request: Request, item: Item, result: FrameResult) -> None:
         """From a context's thread."""

@@ -26,6 +26,7 @@ from framebuf.models.network import open_network
 from framebuf.models.platforms import shown
 from framebuf.models.second import REMEDY, unfit_rows
 from framebuf.service.broker import Broker
+from framebuf.service.census import Census
 from framebuf.service.encoder import Encoder
 from framebuf.service.feed import Feed
 from framebuf.service.health import Counters
@@ -191,6 +192,7 @@ class Daemon:
                 journal=journal, marks=marks, lost=restored.lost,
             )
         )  # fmt: skip
+        census = Census(self._topics, buffers, cameras, networks, lanes, requests[0], self.counters)
         requests[0].start()
         broker.start()
         stack.callback(requests[0].settle)
@@ -204,7 +206,7 @@ class Daemon:
         self._notifier.tell(READY="1", STATUS=state.text(broker))
         self._watch(encoder, broker, requests[0], tuple(lanes.values()))
         reload = partial(self._reload.serve, feeds, networks)
-        self._tick(broker, requests[0], state, HungCameras(cameras, directory), reload)
+        self._tick(broker, census, state, HungCameras(cameras, directory), reload)
         self._watchdog.close()
         marks.disarm()
         _log.info("node %s stops", node.name, extra={"EVENT": "node_stopping"})
@@ -223,7 +225,7 @@ class Daemon:
         self._watchdog.feed()  # from here on a hang of this thread too is noticed
 
     def _tick(
-        self, broker: Broker, requests: Requests, state: State, hung_cameras: HungCameras,
+        self, broker: Broker, census: Census, state: State, hung_cameras: HungCameras,
         reload: Callable[[], None],
     ) -> None:  # fmt: skip
         """Until `stop`: reloads, availability, pictures, stats, hung threads, the manager."""
@@ -238,7 +240,7 @@ class Daemon:
                     broker.publish(message)
             if time.monotonic() >= stats_due:
                 stats_due += stats_s
-                broker.publish(state.stats(requests.open_count()))
+                broker.publish(census.message())
             self._notifier.tell(STATUS=state.text(broker))
             self._watchdog.feed()
             error = hung_cameras.restart_for(time.monotonic_ns())

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from framebuf.contract import Reason
     from framebuf.service.answers import Answers
     from framebuf.service.feed import Feed
+    from framebuf.service.health import Counters
     from framebuf.service.images import Images
     from framebuf.service.ledger import Ledger
     from framebuf.service.replies import Replies
@@ -34,6 +35,7 @@ class Endings:
         replies: Replies,
         ledger: Ledger,
         images: Images,
+        counters: Counters,
         deliver: Callable[[Callable[[], None]], None],
     ) -> None:
         """`deliver` calls back on the requests' thread."""
@@ -43,6 +45,7 @@ class Endings:
         self._replies = replies
         self._ledger = ledger
         self._images = images
+        self._counters = counters
         self._deliver = deliver
 
     def expire(self, answers: Answers, feed: Feed, request: Request, reason: Reason) -> None:
@@ -78,6 +81,7 @@ class Endings:
         feed.open.remove(request)
         if request.done_payload is None:
             request.missing.update(request.window.missing(feed.buffer, now))
+            self._counters.total.add((now - request.order.received.mono_ns) / 1e9)
         self._say(request, now)
         feed.claims.forget_before(feed.buffer.oldest_seq())
 

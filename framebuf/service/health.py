@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections import Counter
 
+from framebuf.histogram import Histogram
+
 
 class Counters:
     """Counts since the process started. Any thread."""
@@ -12,6 +14,10 @@ class Counters:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
+        self.publish = Histogram()
+        """Seconds from a result on its way to the broker's word. The publisher's thread adds."""
+        self.total = Histogram()
+        """Seconds from a trigger's receipt to its done. The requests' thread adds."""
 
     def add(self, name: str, count: int = 1) -> None:
         with self._lock:

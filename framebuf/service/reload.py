@@ -110,10 +110,11 @@ class Reload:
 
 
 def differences(old: Config, new: Config) -> list[str]:
-    """The keys that differ, such as `camera.gate.fps`; `camera.gate` that came or went."""
+    """The keys that differ, such as `camera.gate.fps`; `camera.gate` or `web` that came or went."""
     one, other = _flat(old), _flat(new)
     keys = [key for key in {**one, **other} if one.get(key, _NONE) != other.get(key, _NONE)]
-    whole = [key for key in keys if key.count(".") == 1 and (key in one) != (key in other)]
+    tables = [key for key in keys if key == "web" or key.startswith(("camera.", "model."))]
+    whole = [k for k in tables if k.count(".") < 2 and (k in one) != (k in other)]
     return [
         key for key in keys if key in whole or not key.startswith(tuple(f"{w}." for w in whole))
     ]
@@ -127,6 +128,8 @@ def _flat(config: Config) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in ("node", "mqtt"):
         found |= _keys(name, getattr(config, name))
+    if config.web is not None:
+        found |= {"web": True, **_keys("web", config.web)}
     for kind, tables in (("camera", config.camera), ("model", config.model)):
         for table in tables:
             found[f"{kind}.{table.name}"] = True

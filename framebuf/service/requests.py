@@ -87,7 +87,7 @@ class Requests:
         deliver = self._events.put
         ledger = self._ledger = Ledger(journal, self._feeds, counters, deliver, self._finished)
         self._known = KnownIds(journal, ledger.touch)
-        self._endings = Endings(boot_id, replies, ledger, self._images, deliver)
+        self._endings = Endings(boot_id, replies, ledger, self._images, counters, deliver)
         self._answers = Answers(
             self._images, replies, ledger, counters, deliver, self._moved, last_images
         )
@@ -145,6 +145,10 @@ class Requests:
     def open_count(self) -> int:
         """Requests that are not finished, those whose done is under way included."""
         return sum(len(feed.open) for feed in self._feeds.values()) + self._endings.unconfirmed
+
+    def known_count(self) -> int:
+        """Requests in the journal, as a reader without its lock sees them. Any thread."""
+        return len(self._known)
 
     @property
     def trouble(self) -> str | None:

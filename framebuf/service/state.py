@@ -1,4 +1,4 @@
-"""What the node says about itself: the retained topics and the stats."""
+"""What the node says about itself: the retained topics, and a line for the service manager."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from framebuf import __version__
 from framebuf.capture.source import without_credentials
-from framebuf.contract import CameraInfo, Info, ModelInfo, Stats, encode, utc_text
+from framebuf.contract import CameraInfo, Info, ModelInfo, encode, utc_text
 from framebuf.models.platforms import is_simulated
 from framebuf.service.outbox import Outgoing
 from framebuf.service.wallclock import clock_synchronised
@@ -57,7 +57,6 @@ class State:
         self._networks = networks
         self._counters = counters
         self._last_images = last_images
-        self._started = time.monotonic()
         self._online = dict.fromkeys(buffers, False)
         self._told: object = None
 
@@ -104,33 +103,6 @@ class State:
     def pictures(self) -> list[Outgoing]:
         """The newest annotated pictures, where they have changed since the last call."""
         return self._last_images.changes() if self._last_images else []
-
-    def stats(self, requests_open: int) -> Outgoing:
-        now = time.monotonic_ns()
-        cameras: dict[str, dict[str, int | float | bool | None]] = {
-            name: {
-                "online": buffer.online(now),
-                "held": buffer.held(),
-                "leased": buffer.leased(),
-                "kept": buffer.kept,
-                "dropped": buffer.dropped,
-                "bytes": buffer.bytes(),
-                "reopened": self._cameras[name].reopened,
-                "decimated": self._cameras[name].recorder.decimated,
-                "undecodable": self._cameras[name].recorder.undecodable,
-                "outdated": self._cameras[name].recorder.outdated,
-                "oversized": self._cameras[name].recorder.oversized,
-            }
-            for name, buffer in self._buffers.items()
-        }
-        stats = Stats(
-            at=utc_text(time.time_ns()),
-            uptime_s=round(time.monotonic() - self._started, 1),
-            counters=self._counters.snapshot(),
-            cameras=cameras,
-            requests_open=requests_open,
-        )
-        return Outgoing(self._topics.of_node("stats"), encode(stats), qos=0)
 
     def text(self, broker: Broker) -> str:
         """One line for `systemctl status`."""

@@ -1,7 +1,7 @@
 """etc/framebuf.toml, the only explanation of the configuration, says what the loader does.
 
 A paragraph is what stands between empty lines: comments, then the keys they explain. A key that
-is commented out is `# key = value`. Every key of every table must be in it once, in order.
+is commented out is `# key = value`, a table that is off without its header `# [web]`. Every key of every table must be in it once, in order.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from framebuf import config
-from framebuf.config import Camera, Config, Model, Mqtt, Node, TriggerDefaults
+from framebuf.config import Camera, Config, Model, Mqtt, Node, TriggerDefaults, Web
 from framebuf.errors import ConfigError
 
 FILE = Path(__file__).parents[2] / "etc" / "framebuf.toml"
@@ -24,6 +24,7 @@ TEXT = FILE.read_text(encoding="utf-8")
 TABLES = {
     "node": Node,
     "mqtt": Mqtt,
+    "web": Web,
     "camera": Camera,
     "camera.trigger": TriggerDefaults,
     "model": Model,
@@ -36,7 +37,7 @@ REFUSED = {
 }
 """What the loader knows and this version has not."""
 
-HEADER = re.compile(r"\[\[?([a-z.]+)\]\]?$")
+HEADER = re.compile(r"(?:# )?\[\[?([a-z.]+)\]\]?$")
 KEY = re.compile(r"(?P<off># )?(?P<name>[a-z_]+) = (?P<value>.+)$")
 
 
@@ -155,7 +156,8 @@ def test_the_default_is_the_true_one(entry):
 def test_what_is_commented_out_is_accepted_as_it_stands(entry, monkeypatch):
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/run/credentials/framebuf.service")
     on = re.sub(r"^# ([a-z_]+ = )", r"\1", entry.paragraph, flags=re.MULTILINE)
-    loaded = load(TEXT.replace(entry.paragraph, on))
+    text = TEXT.replace(f"# [{entry.table}]\n", f"[{entry.table}]\n")
+    loaded = load(text.replace(entry.paragraph, on))
     at = entry.table.replace("camera", "camera[0]").replace("model", "model[0]")
     assert f"{at}.{entry.name}" in loaded.lines
 
