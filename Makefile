@@ -93,5 +93,5 @@ $(READY): pyproject.toml
 		echo "$(PYTHON) has no venv: apt install python3-venv" >&2; exit 1; }
 	@echo "Setting up $(VENV) with Python $(VERSION): a minute, once." >&2
 	@test -e $@ || $(PYTHON) -m venv --clear $(VENV)
-	@$(BIN)/python -m pip install --disable-pip-version-check -q -e '.[dev,demo]'
+	@$(BIN)/python -m pip install --disable-pip-version-check -q -e '.[dev,demo,web]'
 	@touch $@

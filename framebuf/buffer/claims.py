@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Claims:
-    """The frames of one camera that drains have claimed. Only the requests' thread."""
+    """Frames of one camera that drains have claimed. The requests' thread, but for `holds`."""
 
     def __init__(self, ranges: Iterable[tuple[int, int]] = ()) -> None:
         """`ranges` are those claimed before, first to last."""
@@ -24,6 +24,10 @@ class Claims:
         self._seqs.add(seq)
         self._fresh.append(seq)
         return True
+
+    def holds(self, seq: int) -> bool:
+        """Whether a frame was claimed. Any thread."""
+        return seq in self._seqs
 
     @property
     def is_fresh(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from framebuf.buffer.shortfall import forgotten, shortfall
 
@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from framebuf.buffer.buffer import Buffer
-    from framebuf.buffer.claims import Claims
     from framebuf.buffer.history import Stamp
     from framebuf.buffer.windowspec import WindowSpec
     from framebuf.contract import Reason
@@ -35,6 +34,13 @@ class Asked:
     stamp: Stamp
 
 
+class Claiming(Protocol):
+    """Who knows which frames are taken: `Claims`, or somebody who only wants to know."""
+
+    def claim(self, seq: int) -> bool:
+        """Take a frame; False: it was taken before."""
+
+
 class Window:
     """One request's window, filled in capture order: `start` once, then `extend`.
 
@@ -42,7 +48,7 @@ class Window:
     those. Only the requests' thread.
     """
 
-    def __init__(self, spec: WindowSpec, claims: Claims | None) -> None:
+    def __init__(self, spec: WindowSpec, claims: Claiming | None) -> None:
         self.spec = spec
         self.thinned = 0
         self.already_claimed = 0

@@ -45,13 +45,14 @@ from framebuf.service.systemd import Notifier
 from framebuf.service.watchdog import Watchdog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from framebuf.config import Loaded
     from framebuf.models.lane import Lane
     from framebuf.models.network import Network
     from framebuf.service.entry import Entry
     from framebuf.service.message import Message
+    from framebuf.service.web.opening import Web
 
 _log = logging.getLogger(__name__)
 
@@ -150,6 +151,7 @@ class Daemon:
         for camera in cameras.values():
             camera.start()
             stack.callback(camera.stop, 3.0)
+        web = self._open_web(stack, buffers, cameras)
         networks = self._open_networks()
         self._watchdog.wait(LOAD_S, "timing the models")
         lanes = open_lanes(networks)
@@ -189,10 +191,13 @@ class Daemon:
             Requests(
                 node, self._config.mqtt.response_prefix, self._topics, feeds, broker,
                 self.counters, self._boot_id, encoder, last_images,
+                web.onlooker if web is not None else None,
                 journal=journal, marks=marks, lost=restored.lost,
             )
         )  # fmt: skip
         census = Census(self._topics, buffers, cameras, networks, lanes, requests[0], self.counters)
+        if web is not None:
+            web.show(census, broker, requests[0], feeds, state)
         requests[0].start()
         broker.start()
         stack.callback(requests[0].settle)
@@ -289,6 +294,29 @@ class Daemon:
             raise self._located("", error) from error
         stack.callback(journal.close)
         return journal, entries
+
+    def _open_web(
+        self, stack: ExitStack, buffers: Mapping[str, Buffer], cameras: Mapping[str, Camera]
+    ) -> Web | None:
+        """The page, where it is configured: nobody else needs its libraries.
+
+        Before the models, for who asks whether they are loaded.
+        """
+        if self._config.web is None:
+            return None
+        try:
+            from framebuf.service.web.opening import Web  # noqa: PLC0415
+        except ImportError as error:
+            what = f"needs the extra web: there is no {error.name}"
+            remedy = "pip install 'framebuf[web]', or leave [web] out"
+            raise self._loaded.error("web", what, remedy) from error
+        try:
+            web = Web.open(self._config, self._topics, buffers, cameras, self._watchdog.hanging)
+        except ConfigError as error:
+            raise self._located("", error) from error
+        web.start()
+        stack.callback(web.stop)
+        return web
 
     def _located(self, table: str, error: ConfigError) -> ConfigError:
         """An error of a part, which knows its key below `table`, with the file and the line."""

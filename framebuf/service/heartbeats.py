@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Heartbeats:
-    """Whom the watchdog listens to. One thread asks; those asked answer at once."""
+    """Whom the watchdog listens to. Any thread asks; those asked answer at once."""
 
     def __init__(self, limit_ns: int) -> None:
         """`limit_ns`: who is silent for longer hangs."""
@@ -25,7 +25,7 @@ class Heartbeats:
 
     def silent(self, now_ns: int) -> dict[str, int]:
         """The threads that hang at this monotonic moment, and for how many nanoseconds."""
-        found = ((thread, silence(now_ns)) for thread, silence in self._silences.items())
+        found = ((thread, silence(now_ns)) for thread, silence in tuple(self._silences.items()))
         return {thread: silent_ns for thread, silent_ns in found if silent_ns > self.limit_ns}
 
     def __repr__(self) -> str:

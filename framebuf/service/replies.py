@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from framebuf import contract
 from framebuf.contract import Ack
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from framebuf.service.response import Response
 
     Smaller = Callable[[bytes, int], bytes]
+    Onlooker = Callable[[Literal["ack", "result", "done"], str, bytes], None]
+    """Is told the leaf of the topic, the camera, and the payload."""
 
 _log = logging.getLogger(__name__)
 
@@ -38,10 +40,14 @@ class Replies:
     All of it goes to the camera's own topics, and to the Response Topic that a trigger names.
     """
 
-    def __init__(self, topics: Topics, broker: Post, counters: Counters) -> None:
+    def __init__(
+        self, topics: Topics, broker: Post, counters: Counters, onlooker: Onlooker | None = None
+    ) -> None:
+        """`onlooker` is told each document too, whatever becomes of it at the broker."""
         self._topics = topics
         self._broker = broker
         self._counters = counters
+        self._onlooker = onlooker
 
     def room(self, camera: str, response: Response | None) -> int | None:
         """Bytes that a result may have; None: the broker names no limit."""
@@ -58,6 +64,7 @@ class Replies:
         """`confirmed` is called once the broker has it."""
         self._counters.add("triggers_accepted")
         ack = contract.encode(Ack(id=order.id, camera=order.camera, status="accepted"))
+        self._show("ack", order.camera, ack)
         self._publish(self._of(order.camera, "ack"), ack, order.response, acknowledged=confirmed)
 
     def rejected(self, camera: str, error: ContractError, response: Response | None) -> None:
@@ -88,6 +95,7 @@ class Replies:
             self._broker.publish(Outgoing(self._topics.of_camera(camera, leaf), item.jpeg, qos=0))
             item.jpeg = b""  # the request may stay open for long
         self._counters.add("results")
+        self._show("result", camera, item.payload)
         topic, smaller = self._of(camera, "result"), contract.smaller_result
         self._publish(topic, item.payload, order.response, smaller, confirmed)
         item.payload = b""
@@ -104,6 +112,7 @@ class Replies:
         self._counters.add("results_failed", done.failed)
         for reason, count in done.missing.items():
             self._counters.add(f"missing_{reason}", count)
+        self._show("done", done.camera, payload)
         first, *others = responses or (None,)
         topic, smaller = self._of(done.camera, "done"), contract.smaller_done
         self._publish(topic, payload, first, smaller, confirmed)
@@ -130,8 +139,14 @@ class Replies:
     ) -> None:
         self._counters.add(f"rejected_{error.code}")
         failure = Failure(error.code, str(error))
-        ack = Ack(id=error.id, camera=camera, status="rejected", error=failure)
-        self._answer_stranger(topic, contract.encode(ack), response, contract.smaller_ack)
+        ack = contract.encode(Ack(id=error.id, camera=camera, status="rejected", error=failure))
+        if camera is not None:
+            self._show("ack", camera, ack)
+        self._answer_stranger(topic, ack, response, contract.smaller_ack)
+
+    def _show(self, leaf: Literal["ack", "result", "done"], camera: str, payload: bytes) -> None:
+        if self._onlooker is not None:
+            self._onlooker(leaf, camera, payload)
 
     def _publish(
         self,

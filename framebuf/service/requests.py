@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from framebuf.service.marks import Marks
     from framebuf.service.message import Message
     from framebuf.service.orders import Order
+    from framebuf.service.replies import Onlooker
 
 MAX_EVENTS = 10_000
 """More wait only in a flood of QoS 0 triggers, which are then dropped and counted."""
@@ -66,6 +67,7 @@ class Requests:
         boot_id: str,
         encoder: Encoder,
         last_images: LastImages | None = None,
+        onlooker: Onlooker | None = None,
         *,
         journal: Journal,
         marks: Marks,
@@ -80,7 +82,7 @@ class Requests:
         self._lost = tuple(lost)
         self._events: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._post = Post(broker)
-        replies = self._replies = Replies(topics, self._post, counters)
+        replies = self._replies = Replies(topics, self._post, counters, onlooker)
         self._images = Images(
             encoder, broker.connected, counters, self._events.put, lambda: broker.max_packet
         )

@@ -126,6 +126,10 @@ class State:
         return Outgoing(topic, b"online" if online else b"offline", retain=True)
 
     def _info(self) -> Outgoing:
+        return Outgoing(self._topics.of_node("info"), encode(self.info()), retain=True)
+
+    def info(self) -> Info:
+        """What the node is. Any thread."""
         cameras = {}
         for camera in self._config.camera:
             buffer = self._buffers[camera.name]
@@ -155,7 +159,7 @@ class State:
             )
             for network in self._networks
         }
-        info = Info(
+        return Info(
             version=__version__,
             boot_id=self._boot_id,
             at=utc_text(time.time_ns()),
@@ -164,7 +168,6 @@ class State:
             limits={"max_pending": self._config.node.max_pending},
             clock_synchronised=clock_synchronised(),
         )
-        return Outgoing(self._topics.of_node("info"), encode(info), retain=True)
 
 
 def _stamps(camera: Camera) -> Literal["stream", "arrival"] | None:

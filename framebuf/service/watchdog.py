@@ -25,7 +25,7 @@ LEAST_S = 2.0
 
 
 class Watchdog:
-    """Ends the process when a thread hangs, or this one. Belongs to the main thread.
+    """Ends the process when a thread hangs, or this one. The main thread's, but for `hanging`.
 
     The service manager's is no longer fed then (WatchdogSec), and what it starts next goes on from
     the journal. A thread that comes back in time is forgiven.
@@ -40,6 +40,7 @@ class Watchdog:
         limit_s = max(LEAST_S, self.limit_s / SHARE)
         self.heartbeats = Heartbeats(round(limit_s * SECOND_NS))
         self._silent: frozenset[str] = frozenset()
+        self._fed_ns: int | None = None  # monotonic; None: nobody has to feed it now
 
     @property
     def interval_s(self) -> float:
@@ -54,7 +55,8 @@ class Watchdog:
 
     def feed(self) -> None:
         """Feed it, unless a thread hangs; the log says which, once."""
-        silent = self.heartbeats.silent(time.monotonic_ns())
+        self._fed_ns = time.monotonic_ns()
+        silent = self.heartbeats.silent(self._fed_ns)
         for who in sorted(silent.keys() - self._silent):
             how = f"hangs for {silent[who] / 1e9:.1f} s now"
             _log.error(
@@ -70,8 +72,16 @@ class Watchdog:
         if self._own:
             crash.end_process_later(self.limit_s)
 
+    def hanging(self, now_ns: int) -> dict[str, int]:
+        """The threads that hang, the main one too, and for how many nanoseconds. Any thread."""
+        silent, fed_ns = self.heartbeats.silent(now_ns), self._fed_ns
+        if fed_ns is not None and now_ns - fed_ns > self.heartbeats.limit_ns:
+            silent["main"] = now_ns - fed_ns
+        return silent
+
     def close(self) -> None:
         """Watch no longer: what comes next has its own time-outs."""
+        self._fed_ns = None
         if self._own:
             crash.end_process_never()
 

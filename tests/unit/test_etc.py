@@ -1,7 +1,8 @@
 """etc/framebuf.toml, the only explanation of the configuration, says what the loader does.
 
 A paragraph is what stands between empty lines: comments, then the keys they explain. A key that
-is commented out is `# key = value`, a table that is off without its header `# [web]`. Every key of every table must be in it once, in order.
+is commented out is `# key = value`, a table that is off without its header `# [web]`. Every key of
+every table must be in it once, in order.
 """
 
 from __future__ import annotations

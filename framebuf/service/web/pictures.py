@@ -1,0 +1,101 @@
+"""Pictures for the page: small, few, and none at all rather than one too many."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from framebuf.buffer.buffer import Buffer
+    from framebuf.service.drawing import Picture
+
+SHARE = 0.1
+"""Of one core's time, at most, goes into pictures; beyond it they are left out."""
+BURST_S = 0.5
+"""So much of it may be spent at once."""
+MOST_BYTES = 8 * 2**20
+"""Of pictures that were made, for those who look at the same."""
+QUALITY = 70
+WIDTHS = (160, 480, 960)
+"""Pixels; the first is the film strip's."""
+
+
+class Pictures:
+    """Makes JPEGs of frames held, and remembers the last ones. Only the thread `web`.
+
+    A frame is leased while its picture is made, a few milliseconds, and one at a time.
+    """
+
+    def __init__(self, buffers: Mapping[str, Buffer]) -> None:
+        self._buffers = buffers
+        self._made: OrderedDict[tuple[str, int, int], bytes] = OrderedDict()
+        self._bytes = 0
+        self._left_s = BURST_S
+        self._then_s = time.monotonic()
+        self.shed = 0
+        """Pictures that were asked for and not made, for want of time."""
+
+    def kept(self, camera: str, seq: int, width: int) -> bytes | None:
+        """A picture that was made before and is remembered."""
+        jpeg = self._made.get((camera, seq, width))
+        if jpeg is not None:
+            self._made.move_to_end((camera, seq, width))
+        return jpeg
+
+    def may_make(self) -> bool:
+        """Whether there is time for one more; else it is counted as shed."""
+        now_s = time.monotonic()
+        self._left_s = min(BURST_S, self._left_s + (now_s - self._then_s) * SHARE)
+        self._then_s = now_s
+        if self._left_s <= 0:
+            self.shed += 1
+        return self._left_s > 0
+
+    def make(self, camera: str, seq: int, width: int) -> bytes | None:
+        """A JPEG of frame `seq`, no wider than `width`. None: it is gone, or shows nothing."""
+        lease = self._buffers[camera].lease(seq)
+        if lease is None:
+            return None
+        begun_s = time.thread_time()
+        try:
+            frame = lease.frame
+            jpeg = None if frame.error is not None else _jpeg(frame.pixels, width)
+        finally:
+            lease.release()
+        self._left_s -= time.thread_time() - begun_s
+        if jpeg is not None:
+            self._keep((camera, seq, width), jpeg)
+        return jpeg
+
+    def _keep(self, key: tuple[str, int, int], jpeg: bytes) -> None:
+        self._made[key] = jpeg
+        self._bytes += len(jpeg)
+        while self._bytes > MOST_BYTES:
+            _, old = self._made.popitem(last=False)
+            self._bytes -= len(old)
+
+    def __repr__(self) -> str:
+        return f"<Pictures {len(self._made)} kept, {self._bytes} bytes, {self.shed} shed>"
+
+
+def _jpeg(pixels: Picture, width: int) -> bytes | None:
+    """A (height, width, 3) uint8 BGR picture, made smaller; None: it cannot be encoded.
+
+    Of a much larger one every k-th pixel first: a tenth of the time, and the eye is none the wiser.
+    """
+    step = max(1, pixels.shape[1] // (2 * width))
+    small = np.ascontiguousarray(pixels[::step, ::step])
+    height = max(1, round(small.shape[0] * width / small.shape[1]))
+    if small.shape[1] > width:
+        small = np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_AREA))
+    try:
+        done, jpeg = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    except cv2.error:
+        return None
+    return jpeg.tobytes() if done else None
