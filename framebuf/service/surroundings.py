@@ -49,6 +49,24 @@ def try_ring_dir(desk: Desk) -> None:
         )
 
 
+def try_web(desk: Desk) -> None:
+    """Whether the page could be opened: its libraries and its token; no socket is."""
+    web = desk.loaded.config.web
+    if web is None:
+        return
+    try:
+        from framebuf.service.web import opening  # noqa: PLC0415, F401
+        from framebuf.service.web.token import Token  # noqa: PLC0415
+    except ImportError as error:
+        remedy = "pip install 'framebuf[web]', or leave [web] out"
+        desk.fail("web", f"needs the extra web: there is no {error.name}", remedy)
+        return
+    try:
+        Token.read(web.token_file)
+    except ConfigError as error:
+        desk.fail(error.where, error.what, error.remedy)
+
+
 def try_state_dir(desk: Desk) -> None:
     """Whether the folder of the request journal can be written, and outlives a power cut."""
     path = Path(desk.loaded.config.node.state_dir)

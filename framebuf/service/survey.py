@@ -13,7 +13,13 @@ from framebuf.models.platforms import is_simulated
 from framebuf.models.second import REMEDY, unfit_rows
 from framebuf.service.drain import Drain
 from framebuf.service.report import Desk, Report
-from framebuf.service.surroundings import try_broker, try_clock, try_ring_dir, try_state_dir
+from framebuf.service.surroundings import (
+    try_broker,
+    try_clock,
+    try_ring_dir,
+    try_state_dir,
+    try_web,
+)
 from framebuf.service.trial import time_model, watch
 from framebuf.units import Size
 
@@ -45,6 +51,7 @@ def survey(loaded: Loaded, progress: Callable[[str], None] = lambda _: None) -> 
     try_ring_dir(desk)
     try_state_dir(desk)
     try_clock(desk)
+    try_web(desk)
     progress("broker")
     try_broker(desk)
     return desk.report

@@ -98,7 +98,7 @@ class App:
         given = parse_qs(text, max_num_fields=4).get("token", [""])[0].strip()
         if not self._token.is_right(given):
             await asyncio.sleep(WRONG_S)
-            return self._statics.answer(request, "login-wrong.html", 403)
+            return RedirectResponse("/login#wrong", 303)
         answer = RedirectResponse("/", 303)
         if self._token.is_wanted:
             # Not Secure: the node speaks HTTP, and a proxy with TLS may add it

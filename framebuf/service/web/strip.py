@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from framebuf.config import Camera
     from framebuf.service.web.pictures import Pictures
 
-PICTURES = 12
+PICTURES = 14
 """On a strip, about."""
 STEPS_S = (0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
 _MS = 10**6
+_HALF_S = 500 * _MS
 
 
 class Strip:
@@ -44,6 +45,7 @@ class Strip:
             "now": now // _MS,
             "utc": time.time_ns() // _MS,
             "span": self._span_ns() // _MS,
+            "step": self._step_ns() // _MS,
             "frames": len(held),
             "runs": list(_runs(held)),
             "gaps": [
@@ -81,13 +83,17 @@ class Strip:
         }
 
     def _span_ns(self) -> int:
-        """How long the history is meant to be, or is."""
-        held = self._held
+        """How long the buffer may reach back, headroom included; whole half seconds.
+
+        So it does not change while the buffer fills, and seldom afterwards.
+        """
+        held, extent = self._held, self._buffer.extent
         longest = held[-1][0].mono_ns - held[0][0].mono_ns if held else 0
-        if self._camera.buffer.frames is None:
-            return max(longest, self._camera.buffer.ns)
-        period = self._buffer.period_ns() or 10**9
-        return max(longest, self._camera.buffer.frames * period)
+        period_ns = self._buffer.period_ns() or 10**9
+        meant = self._camera.buffer
+        whole = meant.ns if meant.frames is None else meant.frames * period_ns
+        slots_ns = extent.slots * period_ns if extent else 0
+        return -(-max(longest, whole, slots_ns, 1) // _HALF_S) * _HALF_S
 
     def _step_ns(self) -> int:
         span_s = self._span_ns() / 1e9
