@@ -15,7 +15,7 @@ READY := $(VENV)/.ready-$(VERSION)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint bench endings outages chaos board whose convert-test systemd-test \
-	container-test install uninstall deb clean
+	container-test web-test install uninstall deb clean
 
 help: ## say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,12 @@ systemd-test: $(READY) ## the package on real systemds, Debian 12 and trixie; as
 container-test: $(READY) ## the container image, built with buildah and tried; as root
 	@sh tests/debian-packages.sh tests/container/debian-packages.txt
 	@$(BIN)/pytest --timeout 900 tests/container $(ARGS)
+
+web-test: $(READY) ## the page in Chromium, the metrics in Prometheus; some two minutes
+	@sh tests/debian-packages.sh
+	@sh tests/debian-packages.sh tests/web/debian-packages.txt
+	@$(BIN)/python -m pip install --disable-pip-version-check -q -e '.[browser]'
+	@$(BIN)/pytest tests/web $(ARGS)
 
 install: ## as root: program, service and configuration, to where Debian has them; DESTDIR=DIR
 	@DESTDIR='$(DESTDIR)' PYTHON='$(PYTHON)' sh systemd/install.sh

@@ -14,10 +14,13 @@ import pytest
 
 OF_PACKAGE = {
     "buildah": "buildah",
+    "chromium": "chromium",
     "journalctl": "systemd",
     "mmdebstrap": "mmdebstrap",
     "mosquitto": "mosquitto",
     "mosquitto_passwd": "mosquitto",
+    "prometheus": "prometheus",
+    "promtool": "prometheus",
     "systemd-analyze": "systemd",
     "systemd-nspawn": "systemd-container",
 }

@@ -91,7 +91,10 @@ class App:
     async def _form(self, request: Request) -> Response:
         if not self._token.is_wanted or request.state.known:
             return RedirectResponse("/", 303)
-        return self._statics.answer(request, "login.html")
+        answer = self._statics.answer(request, "login.html")
+        # With no-referrer a browser would not say where the form comes from (Origin: null)
+        answer.headers["referrer-policy"] = "same-origin"
+        return answer
 
     async def _log_in(self, request: Request) -> Response:
         text = (await read_body(request, FORM_BYTES)).decode("utf-8", "replace")
