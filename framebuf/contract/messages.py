@@ -210,6 +210,8 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     uptime_s: float
     counters: dict[str, int]
     cameras: dict[str, dict[str, int | float | bool | None]]
+    lanes: dict[str, dict[str, int]] = {}
+    """By platform: `waiting` are the frames on its backlogs."""
     requests_open: int
 
 

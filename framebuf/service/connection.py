@@ -161,9 +161,12 @@ class Connection:
         self.opened_s = time.monotonic()
         if flags.session_present:
             self._resumed_ns = time.monotonic_ns()
-        for topic in self._session.subscriptions:  # one by one, so that each denial has its topic
+        session = self._session
+        for topic in session.subscriptions:  # one by one, so that each denial has its topic
             if self._is_5:
-                options = SubscribeOptions(qos=1, retainAsPublished=True, retainHandling=2)
+                options = SubscribeOptions(
+                    qos=1, retainAsPublished=True, retainHandling=0 if session.retained else 2
+                )
                 _, mid = client.subscribe(topic, options=options)
             else:
                 _, mid = client.subscribe(topic, 1)

@@ -182,6 +182,7 @@ class Daemon:
             networks,
             self.counters,
             last_images,
+            lanes,
         )
         broker = self._broker(requests, state)
         requests.append(

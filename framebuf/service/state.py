@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from framebuf.capture.camera import Camera
     from framebuf.config import Config
     from framebuf.contract import Topics
+    from framebuf.models.lane import Lane
     from framebuf.models.network import Network
     from framebuf.service.broker import Broker
     from framebuf.service.health import Counters
@@ -48,6 +49,7 @@ class State:
         networks: Sequence[Network],
         counters: Counters,
         last_images: LastImages | None = None,
+        lanes: Mapping[str, Lane] | None = None,
     ) -> None:
         self._config = config
         self._topics = topics
@@ -57,6 +59,7 @@ class State:
         self._networks = networks
         self._counters = counters
         self._last_images = last_images
+        self._lanes = lanes or {}
         self._started = time.monotonic()
         self._online = dict.fromkeys(buffers, False)
         self._told: object = None
@@ -111,6 +114,7 @@ class State:
             name: {
                 "online": buffer.online(now),
                 "held": buffer.held(),
+                **_lasting(buffer),
                 "leased": buffer.leased(),
                 "kept": buffer.kept,
                 "dropped": buffer.dropped,
@@ -128,6 +132,7 @@ class State:
             uptime_s=round(time.monotonic() - self._started, 1),
             counters=self._counters.snapshot(),
             cameras=cameras,
+            lanes={name: {"waiting": lane.waiting()} for name, lane in self._lanes.items()},
             requests_open=requests_open,
         )
         return Outgoing(self._topics.of_node("stats"), encode(stats), qos=0)
@@ -193,6 +198,18 @@ class State:
             clock_synchronised=clock_synchronised(),
         )
         return Outgoing(self._topics.of_node("info"), encode(info), retain=True)
+
+
+def _lasting(buffer: Buffer) -> dict[str, float | None]:
+    """Frames a second as they come, and how many seconds of them a trigger can reach back to.
+
+    None: not known yet. Frames that the headroom still has are not counted.
+    """
+    period_ns, extent = buffer.period_ns(), buffer.extent
+    if not period_ns or extent is None:
+        return {"fps": None, "seconds": None}
+    frames = min(buffer.held(), extent.history)
+    return {"fps": round(1e9 / period_ns, 2), "seconds": round(frames * period_ns / 1e9, 2)}
 
 
 def _stamps(camera: Camera) -> Literal["stream", "arrival"] | None:
