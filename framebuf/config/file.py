@@ -11,7 +11,16 @@ from typing import Any, get_args, get_type_hints
 
 import msgspec
 
-from framebuf.config.tables import Camera, Config, Model, Mqtt, Node, Table, TriggerDefaults
+from framebuf.config.tables import (
+    Camera,
+    Config,
+    HomeAssistant,
+    Model,
+    Mqtt,
+    Node,
+    Table,
+    TriggerDefaults,
+)
 from framebuf.config.toml_lines import key_lines
 from framebuf.errors import ConfigError
 from framebuf.units import Duration, Size, Span
@@ -147,6 +156,7 @@ _TABLES: dict[str, type[Table]] = {
     "": Config,
     "node": Node,
     "mqtt": Mqtt,
+    "homeassistant": HomeAssistant,
     "camera": Camera,
     "model": Model,
     "camera.trigger": TriggerDefaults,
@@ -170,7 +180,7 @@ def _header(key: str) -> str:
 def _pattern(key: str) -> str:
     if key.endswith("platform"):
         return "platforms are auto, cpu, rk3562, rk3566, rk3568, rk3576, rk3582, rk3588, sim:rk…"
-    if key.endswith("base") or "response_prefix" in key:
+    if key.endswith(("base", "homeassistant.prefix")) or "response_prefix" in key:
         return "give topic levels without +, # or a leading $, such as site/framebuf"
     return "use 1 to 64 letters, digits, dots, dashes or underscores"
 
@@ -231,4 +241,4 @@ def _resolved(loaded: Loaded, folder: Path) -> Config:
         )
         for at, model in enumerate(config.model)
     )
-    return Config(node=node, mqtt=mqtt, camera=cameras, model=models)
+    return replace(config, node=node, mqtt=mqtt, camera=cameras, model=models)

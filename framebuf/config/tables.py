@@ -33,6 +33,7 @@ Fraction = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Base = Annotated[str, _text(rf"(?!\$){_LEVEL}(/{_LEVEL})*")]
 Host = Annotated[str, msgspec.Meta(min_length=1)]
+Label = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 
 Task = Literal["classify", "detect", "embed", "raw", "auto"]
 """`auto`: what the .rknn file says."""
@@ -74,6 +75,13 @@ class Mqtt(Table, frozen=True, kw_only=True):
     cert_file: str | None = None
     key_file: str | None = None
     transport: Literal["tcp", "websockets"] = "tcp"
+
+
+class HomeAssistant(Table, frozen=True, kw_only=True):
+    discovery: bool = False
+    prefix: Base = "homeassistant"
+    labels: Annotated[tuple[Label, ...], msgspec.Meta(max_length=100)] = ()
+    """What a camera has a sensor for each of."""
 
 
 class TriggerDefaults(Table, frozen=True, kw_only=True):
@@ -136,6 +144,7 @@ class Model(Table, frozen=True, kw_only=True):
 class Config(Table, frozen=True, kw_only=True):
     node: Node = msgspec.field(default_factory=Node)
     mqtt: Mqtt = _default(Mqtt())
+    homeassistant: HomeAssistant = _default(HomeAssistant())
     camera: Annotated[tuple[Camera, ...], msgspec.Meta(min_length=1)]
     model: Annotated[tuple[Model, ...], msgspec.Meta(min_length=1)]
 

@@ -26,6 +26,7 @@ from framebuf.models.network import open_network
 from framebuf.models.platforms import shown
 from framebuf.models.second import REMEDY, unfit_rows
 from framebuf.service.broker import Broker
+from framebuf.service.discovery import Discovery
 from framebuf.service.encoder import Encoder
 from framebuf.service.feed import Feed
 from framebuf.service.health import Counters
@@ -173,6 +174,8 @@ class Daemon:
         last_images = None
         if self._config.mqtt.last_image:
             last_images = LastImages(self._topics, encoder, self.counters)
+        discovery = Discovery(self._config, self._topics, Path(node.state_dir))
+        discovery.open()
         state = State(
             self._config,
             self._topics,
@@ -183,8 +186,9 @@ class Daemon:
             self.counters,
             last_images,
             lanes,
+            discovery,
         )
-        broker = self._broker(requests, state)
+        broker = self._broker(requests, state, discovery)
         requests.append(
             Requests(
                 node, self._config.mqtt.response_prefix, self._topics, feeds, broker,
@@ -204,8 +208,9 @@ class Daemon:
         )  # fmt: skip
         self._notifier.tell(READY="1", STATUS=state.text(broker))
         self._watch(encoder, broker, requests[0], tuple(lanes.values()))
-        reload = partial(self._reload.serve, feeds, networks)
-        self._tick(broker, requests[0], state, HungCameras(cameras, directory), reload)
+        reload = partial(self._reload.serve, feeds, networks, discovery)
+        hung_cameras = HungCameras(cameras, directory)
+        self._tick(broker, requests[0], state, discovery, hung_cameras, reload)
         self._watchdog.close()
         marks.disarm()
         _log.info("node %s stops", node.name, extra={"EVENT": "node_stopping"})
@@ -224,14 +229,15 @@ class Daemon:
         self._watchdog.feed()  # from here on a hang of this thread too is noticed
 
     def _tick(
-        self, broker: Broker, requests: Requests, state: State, hung_cameras: HungCameras,
-        reload: Callable[[], None],
+        self, broker: Broker, requests: Requests, state: State, discovery: Discovery,
+        hung_cameras: HungCameras, reload: Callable[[], None],
     ) -> None:  # fmt: skip
         """Until `stop`: reloads, availability, pictures, stats, hung threads, the manager."""
         stats_s = float(os.environ.get("FRAMEBUF_STATS_S", STATS_S))  # for tests
         stats_due = time.monotonic() + stats_s
         while not self._stopping.wait(min(TICK_S, self._watchdog.interval_s)):
             reload()
+            broker.subscribe(discovery.birth_topics)
             for message in state.changes():
                 broker.publish(message)
             if broker.connected.is_set():  # else the greeting tells, and only the newest
@@ -247,23 +253,26 @@ class Daemon:
                 self._fatal = error
                 self.stop()
 
-    def _broker(self, requests: list[Requests], state: State) -> Broker:
+    def _broker(self, requests: list[Requests], state: State, discovery: Discovery) -> Broker:
         node = self._config.node
         topics = [self._topics.of_camera(c.name, "trigger") for c in self._config.camera]
         ages = [camera.trigger.max_age.ns for camera in self._config.camera]
         session = Session(
             client_id=f"framebuf-{node.name}",
-            subscriptions=(*topics, self._topics.of_node("trigger")),
+            subscriptions=(*topics, self._topics.of_node("trigger"), *discovery.birth_topics),
             expiry_s=max(1, -(-max(ages) // 10**9)),
             max_packet=MAX_PACKET,
             will=Outgoing(self._topics.of_node("status"), b"offline", retain=True),
         )
 
         def receive(message: Message) -> None:
-            requests[0].receive(message)
+            if discovery.heard(message):
+                broker.acknowledge(message)
+            else:
+                requests[0].receive(message)
 
         try:
-            return Broker(
+            broker = Broker(
                 self._config.mqtt,
                 session,
                 self.counters,
@@ -272,6 +281,7 @@ class Daemon:
             )
         except ConfigError as error:
             raise self._located("", error) from error
+        return broker
 
     def _ring_directory(self) -> RingDirectory:
         try:

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from framebuf import config
-from framebuf.config import Camera, Config, Model, Mqtt, Node, TriggerDefaults
+from framebuf.config import Camera, Config, HomeAssistant, Model, Mqtt, Node, TriggerDefaults
 from framebuf.errors import ConfigError
 
 FILE = Path(__file__).parents[2] / "etc" / "framebuf.toml"
@@ -24,6 +24,7 @@ TEXT = FILE.read_text(encoding="utf-8")
 TABLES = {
     "node": Node,
     "mqtt": Mqtt,
+    "homeassistant": HomeAssistant,
     "camera": Camera,
     "camera.trigger": TriggerDefaults,
     "model": Model,
