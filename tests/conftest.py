@@ -18,6 +18,8 @@ OF_PACKAGE = {
     "mmdebstrap": "mmdebstrap",
     "mosquitto": "mosquitto",
     "mosquitto_passwd": "mosquitto",
+    "node": "nodejs",
+    "npm": "npm",
     "systemd-analyze": "systemd",
     "systemd-nspawn": "systemd-container",
 }
