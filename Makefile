@@ -15,7 +15,7 @@ READY := $(VENV)/.ready-$(VERSION)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint bench endings outages chaos board whose convert-test systemd-test asyncapi-test \
-	container-test install uninstall deb clean
+	homeassistant-test container-test install uninstall deb clean
 
 help: ## say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,12 @@ convert-test: $(READY) ## framebuf convert with the real rknn-toolkit2: installs
 asyncapi-test: $(READY) ## check --asyncapi, judged by AsyncAPI's own parser from npm; 30 s, once
 	@sh tests/debian-packages.sh tests/asyncapi/debian-packages.txt
 	@$(BIN)/pytest --timeout 400 tests/asyncapi $(ARGS)
+
+homeassistant-test: $(READY) ## the real Home Assistant finds a node; as root, some minutes once, then one
+	@sh tests/debian-packages.sh tests/homeassistant/debian-packages.txt
+	@$(BIN)/python -m tests.homeassistant.bed
+	@unshare --net sh -c 'ip link set lo up && exec "$$@"' sh \
+		$(BIN)/pytest --timeout 600 tests/homeassistant $(ARGS)
 
 board: $(READY) ## the vendor's wheel on emulated arm64, its library simulated; some four minutes
 	@sh tests/debian-packages.sh tests/board/debian-packages.txt
