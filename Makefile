@@ -15,7 +15,7 @@ READY := $(VENV)/.ready-$(VERSION)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint bench endings outages chaos board whose convert-test systemd-test \
-	container-test web-test install uninstall deb clean
+	container-test web-test asyncapi-test homeassistant-test install uninstall deb clean
 
 help: ## say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,16 @@ chaos: $(READY) ## the daemon killed KILLS=500 times in a storm, SEED=7; PUBACKs
 
 convert-test: $(READY) ## framebuf convert with the real rknn-toolkit2: installs 1.5 GB or more, once
 	@$(BIN)/pytest -s --durations=0 tests/convert $(ARGS)
+
+asyncapi-test: $(READY) ## check --asyncapi, judged by AsyncAPI's own parser from npm; 30 s, once
+	@sh tests/debian-packages.sh tests/asyncapi/debian-packages.txt
+	@$(BIN)/pytest --timeout 400 tests/asyncapi $(ARGS)
+
+homeassistant-test: $(READY) ## the real Home Assistant finds a node; as root, some minutes once, then one
+	@sh tests/debian-packages.sh tests/homeassistant/debian-packages.txt
+	@$(BIN)/python -m tests.homeassistant.bed
+	@unshare --net sh -c 'ip link set lo up && exec "$$@"' sh \
+		$(BIN)/pytest --timeout 600 tests/homeassistant $(ARGS)
 
 board: $(READY) ## the vendor's wheel on emulated arm64, its library simulated; some four minutes
 	@sh tests/debian-packages.sh tests/board/debian-packages.txt

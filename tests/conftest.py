@@ -21,6 +21,8 @@ OF_PACKAGE = {
     "mosquitto_passwd": "mosquitto",
     "prometheus": "prometheus",
     "promtool": "prometheus",
+    "node": "nodejs",
+    "npm": "npm",
     "systemd-analyze": "systemd",
     "systemd-nspawn": "systemd-container",
 }

@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperCommand
 
 from framebuf import __version__
-from framebuf.cli import batch, bench, check, convert, demo, inspect, run, trigger
+from framebuf.cli import batch, bench, check, convert, demo, inspect, run, status, trigger
 from framebuf.errors import ConfigError, FramebufError
 
 EX_CONFIG = 78
@@ -71,7 +71,7 @@ def _main(
         raise typer.Exit(WRONG_USE)
 
 
-for command in (run, demo, check, trigger, batch, bench, inspect, convert):
+for command in (run, demo, check, trigger, status, batch, bench, inspect, convert):
     command.add_to(app)
 for registered in app.registered_commands:
     registered.cls = _Command

@@ -13,7 +13,7 @@ import msgspec
 import typer
 
 from framebuf.cli import go_text
-from framebuf.cli.trigger import found
+from framebuf.cli.answers import found
 from framebuf.models.platforms import is_simulated, shown
 
 if TYPE_CHECKING:

@@ -29,6 +29,9 @@ def check(
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the JSON Schemas instead, and exit.")
     ] = False,
+    asyncapi: Annotated[
+        bool, typer.Option("--asyncapi", help="Print the AsyncAPI document instead, and exit.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     board: Annotated[
         bool, typer.Option("--board", help="Report on this board and its NPU instead.")
@@ -41,7 +44,8 @@ def check(
     """Read the configuration, try models, cameras and broker, and say what is wrong.
 
     Exit 0 where all is well, else 78. With --board: what a Rockchip board has, and how its models
-    run there, to be pasted into an issue.
+    run there, to be pasted into an issue. With --asyncapi: the MQTT messages for machines, with the
+    base topic and the broker of the configuration where there is one.
 
     Example: framebuf check -c /etc/framebuf/framebuf.toml
 
@@ -56,6 +60,9 @@ def check(
         schemas = {"config": configuration.schema(), "messages": contract.schemas()}
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(schemas)).decode() + "\n")
         return
+    if asyncapi:
+        _print_asyncapi(config)
+        return
     if model and not board:
         raise typer.BadParameter("goes with --board", param_hint="--model")
     logging.basicConfig(level="WARNING", format="framebuf: %(message)s")
@@ -67,6 +74,20 @@ def check(
     else:
         _show(report)
     raise typer.Exit(0 if report.ok else EX_CONFIG)
+
+
+def _print_asyncapi(path: Path) -> None:
+    import msgspec  # noqa: PLC0415
+
+    from framebuf import __version__  # noqa: PLC0415
+    from framebuf import config as configuration  # noqa: PLC0415
+    from framebuf.contract.asyncapi import document  # noqa: PLC0415
+
+    found = document(__version__)
+    if path != DEFAULT_PATH or path.exists():
+        mqtt = configuration.load(path).config.mqtt
+        found = document(__version__, mqtt.base, mqtt.host, mqtt.port)
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(found)).decode() + "\n")
 
 
 def _report(path: Path, *, quiet: bool) -> Report:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from framebuf.cli.trigger import EXIT, NO_ANSWER, REJECTED
+from framebuf.cli.answers import code_of
+from framebuf.cli.where import FAILED, NO_ANSWER
 
 if TYPE_CHECKING:
     from framebuf.demo.play import Exchange
@@ -67,10 +68,10 @@ def demo(
 
 def _code(exchange: Exchange) -> int:
     if exchange.done:
-        return EXIT[exchange.done["event_type"]]
+        return code_of(exchange.done)
     if exchange.error:
         typer.echo(f"framebuf: rejected: {exchange.error['message']}", err=True)
-        return REJECTED
+        return FAILED
     typer.echo("framebuf: the daemon did not answer in time", err=True)
     return NO_ANSWER
 

@@ -5,20 +5,16 @@ from __future__ import annotations
 import logging
 import math
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from framebuf.config import DEFAULT_PATH
+from framebuf.cli import where
+from framebuf.cli.answers import code_of, line_of
 
 if TYPE_CHECKING:
     from framebuf.config import Mqtt
     from framebuf.contract import Topics
-
-EXIT = {"complete": 0, "partial": 3, "failed": 4}
-REJECTED = 4
-NO_ANSWER = 5
 
 
 def add_to(app: typer.Typer) -> None:
@@ -26,7 +22,9 @@ def add_to(app: typer.Typer) -> None:
 
 
 def trigger(
-    camera: Annotated[str, typer.Argument(help="The camera's name.")],
+    camera: Annotated[
+        str | None, typer.Argument(help="The camera's name; with --all, none means every camera.")
+    ] = None,
     before: Annotated[str | None, typer.Option(help='"1.5s", or a number of frames.')] = None,
     after: Annotated[str | None, typer.Option(help='"500ms", or a number of frames.')] = None,
     frames: Annotated[int | None, typer.Option(help="At most so many, evenly spread.")] = None,
@@ -39,13 +37,14 @@ def trigger(
     id: Annotated[str | None, typer.Option(help="Default: one is made up.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Show the results, then done.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
-    config: Annotated[
-        Path | None, typer.Option("-c", "--config", help="Whose broker and node to use.")
-    ] = None,
-    host: Annotated[str | None, typer.Option(help="The broker, instead of -c's.")] = None,
-    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Its port.")] = None,
-    node: Annotated[str | None, typer.Option(help="The node's name.")] = None,
-    base: Annotated[str | None, typer.Option(help="The base topic.")] = None,
+    config: where.ConfigOption = None,
+    host: where.HostOption = None,
+    port: where.PortOption = None,
+    node: where.NodeOption = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every node below the base topic, at once.")
+    ] = False,
+    base: where.BaseOption = None,
     timeout: Annotated[
         float, typer.Option(min=0, max=86400, help="Seconds of silence to give up after.")
     ] = 35.0,
@@ -53,21 +52,22 @@ def trigger(
     """Send a trigger to a camera, and show what comes back.
 
     Exit 0 complete (or accepted, without --wait), 3 partial, 4 failed or rejected, 5 no answer.
+    With --all: to that camera of each node that has one, or to all their cameras; a line a node,
+    and the worst of their exit statuses. A node that is offline is not asked, and counts as 5.
 
     Example: framebuf trigger gate --before 1.5s --after 8 --wait
-    """
-    import msgspec  # noqa: PLC0415 - --help stays quick
 
-    from framebuf.service.caller import Caller, NoAnswerError  # noqa: PLC0415
-    from framebuf.service.orders import made_up_id  # noqa: PLC0415
+    Example: framebuf trigger --all --wait --host broker.local
+    """
+    from framebuf.service.orders import made_up_id  # noqa: PLC0415 - --help stays quick
 
     logging.basicConfig(level="WARNING", format="framebuf: %(message)s")
     if math.isnan(timeout):
         raise typer.BadParameter("nan is no time", param_hint="--timeout")
-    try:
-        told = None if meta is None else msgspec.json.decode(meta)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise typer.BadParameter(f"not JSON: {error}", param_hint="--meta") from error
+    if camera is None and not every:
+        raise typer.BadParameter("name a camera, or give --all", param_hint="CAMERA")
+    if every and node is not None:
+        raise typer.BadParameter("goes not with --all", param_hint="--node")
     asked = {
         "id": id or made_up_id(),
         "at": at,
@@ -78,21 +78,43 @@ def trigger(
         "mode": mode,
         "deadline": deadline,
         "priority": priority,
-        "meta": told,
+        "meta": _meta(meta),
     }
     document = {key: value for key, value in asked.items() if value is not None}
     _check(document)
-    mqtt, topics = _broker(config, camera, host, port, node, base)
+    mqtt, topics = where.broker_of(config, host, port, node, base, camera=camera, any_node=every)
+    if camera is None or every:
+        from framebuf.cli.trigger_all import trigger_all  # noqa: PLC0415
+
+        code = trigger_all(mqtt, document, camera, wait=wait, json=json, timeout_s=timeout)
+    else:
+        code = _trigger_one(mqtt, topics, document, camera, wait=wait, json=json, timeout_s=timeout)
+    raise typer.Exit(code)
+
+
+def _trigger_one(
+    mqtt: Mqtt,
+    topics: Topics,
+    document: dict[str, Any],
+    camera: str,
+    *,
+    wait: bool,
+    json: bool,
+    timeout_s: float,
+) -> int:
+    import msgspec  # noqa: PLC0415
+
+    from framebuf.service.caller import Caller  # noqa: PLC0415
+    from framebuf.service.visitor import NoAnswerError  # noqa: PLC0415
+
     said: dict[str, Any] = {"ack": None, "results": [], "done": None}
-    code = NO_ANSWER
     try:
         with Caller(mqtt, topics, camera) as caller:
-            for answer in caller.trigger(document, timeout):
+            for answer in caller.trigger(document, timeout_s):
                 if answer.leaf == "result":
                     said["results"].append(answer.document)
                 else:
                     said[answer.leaf] = answer.document
-                    code = _code(answer.document, code)
                 if not json:
                     typer.echo(line_of(answer.leaf, answer.document))
                 if not wait and answer.leaf == "ack":
@@ -101,60 +123,27 @@ def trigger(
         typer.echo(f"framebuf: {error}", err=True)
     if json:
         sys.stdout.write(msgspec.json.encode(said).decode() + "\n")
-    raise typer.Exit(code)
-
-
-def line_of(leaf: str, document: dict[str, Any]) -> str:
-    """One message of the contract as a line for people."""
-    if leaf == "ack":
-        error = document.get("error") or {}
-        why = f" {error.get('code')}: {error.get('message')}" if error else ""
-        return f"{document['status']} {document['id']}{why}"
-    if leaf == "done":
-        parts = [
-            f"{document['event_type']}: {document['published']} of {document['requested']} frames "
-            f"in {document['ms']['total']:.0f} ms"
-        ]
-        parts += [f"{count} missing: {reason}" for reason, count in document["missing"].items()]
-        if document["already_claimed"]:
-            parts.append(f"{document['already_claimed']} claimed by earlier drains")
-        return ", ".join(parts)
-    frame = document["frame"]
-    return f"{document['index']:4d}  {frame['at']}  {frame['offset_ms']:+6d} ms  {found(document)}"
-
-
-def found(document: dict[str, Any]) -> str:
-    """What a result says, briefly."""
-    error = document.get("error")
-    failure = [f"error {error['code']}: {error['message']}"] if error else []
-    if "detections" in document:
-        objects = ", ".join(map(_object, document["detections"])) or "nothing"
-        return "; ".join([objects, *failure])
-    if failure:
-        return failure[0]
-    if "classes" in document:
-        return ", ".join(f"{c['label']} {c['score']:.2f}" for c in document["classes"][:2])
-    if "embedding" in document:
-        return f"embedding of {document['embedding']['dim']}"
-    return "tensors"
-
-
-def _object(detection: dict[str, Any]) -> str:
-    """Its label and score, and the best class that a second model gave it."""
-    best = "".join(f" ({c['label']} {c['score']:.2f})" for c in detection.get("classes", [])[:1])
-    return f"{detection['label']} {detection['score']:.2f}{best}"
-
-
-def _code(document: dict[str, Any], code: int) -> int:
-    if "event_type" in document:
-        return EXIT[document["event_type"]]
-    return {"accepted": 0, "duplicate": 0, "rejected": REJECTED}.get(document["status"], code)
+    return code_of(said["done"], said["ack"], wait=wait)
 
 
 def _span(text: str | None) -> str | int | None:
     if text is None or len(text) > 10 or not (text.isascii() and text.isdigit()):
         return text
     return int(text)
+
+
+def _meta(text: str | None) -> Any:
+    """None: there is none.
+
+    Raises:
+        BadParameter: it is not JSON.
+    """
+    import msgspec  # noqa: PLC0415
+
+    try:
+        return None if text is None else msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise typer.BadParameter(f"not JSON: {error}", param_hint="--meta") from error
 
 
 def _check(document: dict[str, Any]) -> None:
@@ -172,42 +161,3 @@ def _check(document: dict[str, Any]) -> None:
         decode_trigger(msgspec.json.encode(document))
     except (ContractError, UnicodeError, RecursionError) as error:
         raise typer.BadParameter(f"the trigger is none: {error}") from error
-
-
-def _broker(
-    config: Path | None,
-    camera: str,
-    host: str | None,
-    port: int | None,
-    node: str | None,
-    base: str | None,
-) -> tuple[Mqtt, Topics]:
-    """From the options, else from a configuration file that is there, else the defaults.
-
-    Raises:
-        BadParameter: a name cannot be a topic's.
-    """
-    import msgspec  # noqa: PLC0415
-
-    from framebuf import config as configuration  # noqa: PLC0415
-    from framebuf.contract import Topics  # noqa: PLC0415
-
-    path = config or (DEFAULT_PATH if DEFAULT_PATH.exists() and not (host and node) else None)
-    if path is not None:
-        loaded = configuration.load(path).config
-        mqtt, name = loaded.mqtt, loaded.node.name
-    else:
-        mqtt, name = configuration.Mqtt(), configuration.Node().name
-    given = {"host": host, "port": port, "base": base}
-    mqtt = msgspec.structs.replace(mqtt, **{k: v for k, v in given.items() if v is not None})
-    for hint, value, kind in (
-        ("CAMERA", camera, configuration.Name),
-        ("--node", node or name, configuration.Name),
-        ("--base", mqtt.base, configuration.Base),
-        ("--host", mqtt.host, configuration.Host),
-    ):
-        try:
-            msgspec.convert(value, kind)
-        except (msgspec.ValidationError, UnicodeError) as error:
-            raise typer.BadParameter(f"{value!a} cannot be one", param_hint=hint) from error
-    return mqtt, Topics(mqtt.base, node or name)

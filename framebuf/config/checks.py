@@ -36,6 +36,10 @@ def check(loaded: Loaded) -> None:
     if config.mqtt.password_file is not None and config.mqtt.username is None:
         raise loaded.error("mqtt.password_file", "has no username", "add username = …")
     _check_web(loaded)
+    labels = config.homeassistant.labels
+    for at, label in enumerate(labels):
+        if label in labels[:at]:
+            raise loaded.error("homeassistant.labels", f"{label!a} stands twice", "leave one out")
     if (config.mqtt.cert_file is None) != (config.mqtt.key_file is None):
         raise loaded.error("mqtt", "cert_file and key_file go together", "give both or neither")
 

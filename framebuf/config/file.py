@@ -11,7 +11,17 @@ from typing import Any, get_args, get_type_hints
 
 import msgspec
 
-from framebuf.config.tables import Camera, Config, Model, Mqtt, Node, Table, TriggerDefaults, Web
+from framebuf.config.tables import (
+    Camera,
+    Config,
+    HomeAssistant,
+    Model,
+    Mqtt,
+    Node,
+    Table,
+    TriggerDefaults,
+    Web,
+)
 from framebuf.config.toml_lines import key_lines
 from framebuf.errors import ConfigError
 from framebuf.units import Duration, Size, Span
@@ -148,6 +158,7 @@ _TABLES: dict[str, type[Table]] = {
     "node": Node,
     "mqtt": Mqtt,
     "web": Web,
+    "homeassistant": HomeAssistant,
     "camera": Camera,
     "model": Model,
     "camera.trigger": TriggerDefaults,
@@ -175,7 +186,7 @@ def _header(key: str) -> str:
 def _pattern(key: str) -> str:
     if key.endswith("platform"):
         return "platforms are auto, cpu, rk3562, rk3566, rk3568, rk3576, rk3582, rk3588, sim:rk…"
-    if key.endswith("base") or "response_prefix" in key:
+    if key.endswith(("base", "homeassistant.prefix")) or "response_prefix" in key:
         return "give topic levels without +, # or a leading $, such as site/framebuf"
     if key == "web.listen":
         return LISTEN
@@ -241,4 +252,4 @@ def _resolved(loaded: Loaded, folder: Path) -> Config:
     web = config.web
     if web is not None:
         web = replace(web, token_file=path("web.token_file", web.token_file))
-    return Config(node=node, mqtt=mqtt, web=web, camera=cameras, model=models)
+    return replace(config, node=node, mqtt=mqtt, web=web, camera=cameras, model=models)

@@ -33,6 +33,7 @@ Fraction = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Base = Annotated[str, _text(rf"(?!\$){_LEVEL}(/{_LEVEL})*")]
 Host = Annotated[str, msgspec.Meta(min_length=1)]
+Label = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 
 Task = Literal["classify", "detect", "embed", "raw", "auto"]
 """`auto`: what the .rknn file says."""
@@ -89,6 +90,13 @@ class Web(Table, frozen=True, kw_only=True):
         """Host, without brackets, and port."""
         host, _, port = self.listen.rpartition(":")
         return host.strip("[]"), int(port)
+
+
+class HomeAssistant(Table, frozen=True, kw_only=True):
+    discovery: bool = False
+    prefix: Base = "homeassistant"
+    labels: Annotated[tuple[Label, ...], msgspec.Meta(max_length=100)] = ()
+    """What a camera has a sensor for each of."""
 
 
 class TriggerDefaults(Table, frozen=True, kw_only=True):
@@ -153,6 +161,7 @@ class Config(Table, frozen=True, kw_only=True):
     mqtt: Mqtt = _default(Mqtt())
     web: Web | None = None
     """None: nothing listens."""
+    homeassistant: HomeAssistant = _default(HomeAssistant())
     camera: Annotated[tuple[Camera, ...], msgspec.Meta(min_length=1)]
     model: Annotated[tuple[Model, ...], msgspec.Meta(min_length=1)]
 

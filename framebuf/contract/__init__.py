@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-
-import msgspec
+from typing import TYPE_CHECKING, Any
 
 from framebuf.contract.messages import (
     Ack,
@@ -24,6 +22,7 @@ from framebuf.contract.messages import (
     Stats,
     WindowTimes,
     encode,
+    schema_of,
     utc_text,
 )
 from framebuf.contract.sizes import (
@@ -43,7 +42,9 @@ from framebuf.contract.triggers import (
     for_camera,
     read_id,
 )
-from framebuf.units import DURATION_SCHEMA, SPAN_SCHEMA, Duration, Span
+
+if TYPE_CHECKING:
+    import msgspec
 
 __all__ = [
     "MAX_AHEAD_NS",
@@ -114,12 +115,5 @@ MESSAGES: tuple[type[msgspec.Struct], ...] = (
 
 def schemas() -> dict[str, Any]:
     """JSON Schemas (2020-12) of all messages, by the type's name, in one document."""
-    _, defs = msgspec.json.schema_components(
-        MESSAGES, schema_hook=_schema, ref_template="#/$defs/{name}"
-    )
+    defs = schema_of(MESSAGES, "#/$defs/{name}")
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$defs": defs}
-
-
-def _schema(kind: type) -> dict[str, Any]:
-    schemas: dict[type, dict[str, Any]] = {Duration: DURATION_SCHEMA, Span: SPAN_SCHEMA}
-    return schemas[kind]

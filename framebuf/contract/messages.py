@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -17,7 +18,7 @@ from framebuf.results import (
     Tensor,
     Timings,
 )
-from framebuf.units import rfc3339
+from framebuf.units import DURATION_SCHEMA, SPAN_SCHEMA, Duration, Span, rfc3339
 
 # A factory, because omit_defaults leaves out what equals a plain default
 VERSION: Any = msgspec.field(default_factory=lambda: 1)
@@ -262,6 +263,17 @@ def encode(message: msgspec.Struct) -> bytes:
 def utc_text(utc_ns: int) -> str:
     """As every time goes out."""
     return rfc3339(utc_ns)
+
+
+def schema_of(kinds: Iterable[type], reference: str) -> dict[str, Any]:
+    """JSON Schemas (2020-12) by the type's name; they refer to each other by `reference`."""
+    _, found = msgspec.json.schema_components(kinds, schema_hook=_schema, ref_template=reference)
+    return found
+
+
+def _schema(kind: type) -> dict[str, Any]:
+    schemas: dict[type, dict[str, Any]] = {Duration: DURATION_SCHEMA, Span: SPAN_SCHEMA}
+    return schemas[kind]
 
 
 _ENCODER = msgspec.json.Encoder()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from framebuf.errors import ConfigError
@@ -105,6 +106,17 @@ class Broker:
         """As `publish`, for what anybody can cause; dropped and counted where too many wait."""
         self._publisher.answer_stranger(message)
 
+    def subscribe(self, topics: Sequence[str]) -> None:
+        """Hear these too, now and on each connection to come. One thread."""
+        fresh = [topic for topic in topics if topic not in self._session.subscriptions]
+        if not fresh:
+            return
+        every = (*self._session.subscriptions, *fresh)
+        self._session = replace(self._session, subscriptions=every)
+        connection = self._connection
+        if connection is not None:
+            connection.subscribe(self._session, fresh)
+
     def acknowledge(self, message: Message) -> None:
         """Tell the broker that a message is taken care of (PUBACK).
 
@@ -141,6 +153,7 @@ class Broker:
     def _serve(self, connection: Connection) -> End:
         """Until the connection ends."""
         self._connection = connection
+        connection.subscribe(self._session, ())  # more topics since it was made
         leaving = False
         self._pulse.beat()
         while connection.turn():

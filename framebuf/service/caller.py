@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from framebuf.errors import FramebufError
-from framebuf.service.broker import Broker
-from framebuf.service.health import Counters
-from framebuf.service.message import Session
-from framebuf.service.orders import made_up_id
-from framebuf.service.outbox import Outgoing
+from framebuf.service.visitor import NoAnswerError, Visitor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,10 +18,6 @@ if TYPE_CHECKING:
     from framebuf.service.message import Message
 
 LEAVES = ("ack", "result", "done")
-
-
-class NoAnswerError(FramebufError):
-    """The broker or the node did not answer in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +47,9 @@ class Caller:
             ConfigError: a file of `mqtt` cannot be used.
         """
         self.topic = topics.of_camera(camera, "trigger")
-        self._where = f"{mqtt.host}:{mqtt.port}"
         self._status = topics.of_node("status")
-        # what comes in, and why to stop; unbounded: a person's few messages a second
-        self._heard: SimpleQueue[Message | BaseException] = SimpleQueue()
         answers = (topics.of_camera(camera, leaf) for leaf in LEAVES)
-        session = Session(
-            client_id=f"framebuf-caller-{made_up_id()[2:]}",
-            subscriptions=(self._status, *answers),
-        )
-        self._broker = Broker(mqtt, session, Counters(), on_message=self._hear)
+        self._visitor = Visitor(mqtt, (self._status, *answers))
 
     def connect(self, timeout_s: float = 5.0) -> None:
         """Connect and subscribe.
@@ -74,14 +57,11 @@ class Caller:
         Raises:
             NoAnswerError: the broker is away, or refuses us.
         """
-        self._broker.start()
-        if not self._broker.connected.wait(timeout_s):
-            why = self._broker.trouble or f"no answer from the broker {self._where}"
-            raise NoAnswerError(f"{why}; is it running, and are host, port and credentials right?")
+        self._visitor.connect(timeout_s)
 
     def send(self, document: dict[str, Any]) -> None:
         """Publish a trigger."""
-        self._broker.publish(Outgoing(self.topic, msgspec.json.encode(document)))
+        self._visitor.send(self.topic, document)
 
     def hear(self, timeout_s: float) -> Answer | None:
         """The next message about anybody's trigger; None: there was none in time.
@@ -90,18 +70,10 @@ class Caller:
             FramebufError: the caller was failed meanwhile.
         """
         end = time.monotonic() + timeout_s
-        while True:
-            try:
-                message = self._heard.get(timeout=max(0.0, end - time.monotonic()))
-            except Empty:
-                return None
-            if isinstance(message, FramebufError):
-                raise message
-            if isinstance(message, BaseException):
-                what = f"{type(message).__name__}: {message}"
-                raise FramebufError(f"the daemon failed: {what}") from message
+        while (message := self._visitor.hear(end - time.monotonic())) is not None:
             if (answer := self._read(message)) is not None:
                 return answer
+        return None
 
     def trigger(self, document: dict[str, Any], timeout_s: float) -> Iterator[Answer]:
         """Send a trigger with an id, and yield what comes back, until done or a rejecting ack.
@@ -123,10 +95,10 @@ class Caller:
 
     def fail(self, error: BaseException) -> None:
         """Why there is nothing more to hear: whoever hears gets it, behind what has come."""
-        self._heard.put(error)
+        self._visitor.fail(error)
 
     def close(self) -> None:
-        self._broker.stop()
+        self._visitor.close()
 
     def _read(self, message: Message) -> Answer | None:
         """None: somebody else's message on our topic."""
@@ -139,10 +111,6 @@ class Caller:
         leaf = message.topic.rpartition("/")[2]
         return Answer(leaf, document) if isinstance(document, dict) else None
 
-    def _hear(self, message: Message) -> None:
-        self._broker.acknowledge(message)
-        self._heard.put(message)
-
     def __enter__(self) -> Caller:
         self.connect()
         return self
@@ -151,4 +119,4 @@ class Caller:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Caller of {self.topic} on {self._where}>"
+        return f"<Caller of {self.topic} on {self._visitor.where}>"

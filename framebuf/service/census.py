@@ -73,9 +73,11 @@ class Census:
 
     def _camera(self, name: str) -> Figures:
         buffer, camera = self._buffers[name], self._cameras[name]
+        period_ns = buffer.period_ns()
         return {
             "online": buffer.online(time.monotonic_ns()),
             "held": buffer.held(),
+            "fps": round(1e9 / period_ns, 2) if period_ns else None,
             "held_s": round(buffer.held_ns() / 1e9, 3),
             "leased": buffer.leased(),
             "kept": buffer.kept,

@@ -21,6 +21,7 @@ from framebuf.units import Moment
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Sequence
 
     from framebuf.config import Mqtt
     from framebuf.service.ears import Ears
@@ -113,6 +114,12 @@ class Connection:
         """Tell the broker that a message is taken care of (PUBACK). Any thread."""
         self._client.ack(message.mid, message.qos)
 
+    def subscribe(self, session: Session, topics: Sequence[str]) -> None:
+        """Subscribe to topics which are new in `session`. Any thread."""
+        self._session = session  # first: it may be opening at this moment
+        if self.opened_s is not None:
+            self._subscribe(topics)
+
     def close(self) -> None:
         """Say goodbye; the next turns end it. Any thread."""
         self._client.disconnect()
@@ -149,10 +156,22 @@ class Connection:
         client.on_publish = self._published
         return client
 
+    def _subscribe(self, topics: Sequence[str]) -> None:
+        """One by one, so that each denial has its topic."""
+        for topic in topics:
+            if self._is_5:
+                handling = 0 if self._session.retained else 2
+                options = SubscribeOptions(qos=1, retainAsPublished=True, retainHandling=handling)
+                _, mid = self._client.subscribe(topic, options=options)
+            else:
+                _, mid = self._client.subscribe(topic, 1)
+            if mid is not None:
+                self._subscribed[mid] = (topic,)
+
     # callbacks, in a turn -------------------------------------------------------------------
 
     def _connected(
-        self, client: paho.Client, _data: Any, flags: Any, reason: Any, properties: Any
+        self, _client: paho.Client, _data: Any, flags: Any, reason: Any, properties: Any
     ) -> None:
         if reason.is_failure:
             too_new = reason.value == _VERSION_NOT_SUPPORTED
@@ -161,14 +180,7 @@ class Connection:
         self.opened_s = time.monotonic()
         if flags.session_present:
             self._resumed_ns = time.monotonic_ns()
-        for topic in self._session.subscriptions:  # one by one, so that each denial has its topic
-            if self._is_5:
-                options = SubscribeOptions(qos=1, retainAsPublished=True, retainHandling=2)
-                _, mid = client.subscribe(topic, options=options)
-            else:
-                _, mid = client.subscribe(topic, 1)
-            if mid is not None:
-                self._subscribed[mid] = (topic,)
+        self._subscribe(self._session.subscriptions)
         window = min(Outbox.WINDOW, getattr(properties, "ReceiveMaximum", Outbox.WINDOW))
         largest = getattr(properties, "MaximumPacketSize", None)
         self._ears.welcomed(self, Welcome(flags.session_present, largest, window))

@@ -27,6 +27,7 @@ from framebuf.models.platforms import shown
 from framebuf.models.second import REMEDY, unfit_rows
 from framebuf.service.broker import Broker
 from framebuf.service.census import Census
+from framebuf.service.discovery import Discovery
 from framebuf.service.encoder import Encoder
 from framebuf.service.feed import Feed
 from framebuf.service.health import Counters
@@ -170,23 +171,17 @@ class Daemon:
             )
             for camera in self._config.camera
         ]
-        encoder = Encoder(draws=self._config.mqtt.last_image)
-        encoder.start()
-        stack.callback(encoder.stop)
+        encoder = self._encoder(stack)
         last_images = None
         if self._config.mqtt.last_image:
             last_images = LastImages(self._topics, encoder, self.counters)
+        discovery = Discovery(self._config, self._topics, Path(node.state_dir))
+        discovery.open()
         state = State(
-            self._config,
-            self._topics,
-            self._boot_id,
-            buffers,
-            cameras,
-            networks,
-            self.counters,
-            last_images,
-        )
-        broker = self._broker(requests, state)
+            self._config, self._topics, self._boot_id, buffers, cameras, networks, self.counters,
+            last_images, discovery,
+        )  # fmt: skip
+        broker = self._broker(requests, state, discovery)
         requests.append(
             Requests(
                 node, self._config.mqtt.response_prefix, self._topics, feeds, broker,
@@ -210,12 +205,18 @@ class Daemon:
         )  # fmt: skip
         self._notifier.tell(READY="1", STATUS=state.text(broker))
         self._watch(encoder, broker, requests[0], tuple(lanes.values()))
-        reload = partial(self._reload.serve, feeds, networks)
-        self._tick(broker, census, state, HungCameras(cameras, directory), reload)
+        reload = partial(self._reload.serve, feeds, networks, discovery)
+        self._tick(broker, census, state, discovery, HungCameras(cameras, directory), reload)
         self._watchdog.close()
         marks.disarm()
         _log.info("node %s stops", node.name, extra={"EVENT": "node_stopping"})
         self._notifier.tell(STOPPING="1")
+
+    def _encoder(self, stack: ExitStack) -> Encoder:
+        encoder = Encoder(draws=self._config.mqtt.last_image)
+        encoder.start()
+        stack.callback(encoder.stop)
+        return encoder
 
     def _watch(
         self, encoder: Encoder, broker: Broker, requests: Requests, lanes: Sequence[Lane]
@@ -230,14 +231,15 @@ class Daemon:
         self._watchdog.feed()  # from here on a hang of this thread too is noticed
 
     def _tick(
-        self, broker: Broker, census: Census, state: State, hung_cameras: HungCameras,
-        reload: Callable[[], None],
+        self, broker: Broker, census: Census, state: State, discovery: Discovery,
+        hung_cameras: HungCameras, reload: Callable[[], None],
     ) -> None:  # fmt: skip
         """Until `stop`: reloads, availability, pictures, stats, hung threads, the manager."""
         stats_s = float(os.environ.get("FRAMEBUF_STATS_S", STATS_S))  # for tests
         stats_due = time.monotonic() + stats_s
         while not self._stopping.wait(min(TICK_S, self._watchdog.interval_s)):
             reload()
+            broker.subscribe(discovery.birth_topics)
             for message in state.changes():
                 broker.publish(message)
             if broker.connected.is_set():  # else the greeting tells, and only the newest
@@ -253,23 +255,26 @@ class Daemon:
                 self._fatal = error
                 self.stop()
 
-    def _broker(self, requests: list[Requests], state: State) -> Broker:
+    def _broker(self, requests: list[Requests], state: State, discovery: Discovery) -> Broker:
         node = self._config.node
         topics = [self._topics.of_camera(c.name, "trigger") for c in self._config.camera]
         ages = [camera.trigger.max_age.ns for camera in self._config.camera]
         session = Session(
             client_id=f"framebuf-{node.name}",
-            subscriptions=(*topics, self._topics.of_node("trigger")),
+            subscriptions=(*topics, self._topics.of_node("trigger"), *discovery.birth_topics),
             expiry_s=max(1, -(-max(ages) // 10**9)),
             max_packet=MAX_PACKET,
             will=Outgoing(self._topics.of_node("status"), b"offline", retain=True),
         )
 
         def receive(message: Message) -> None:
-            requests[0].receive(message)
+            if discovery.heard(message):
+                broker.acknowledge(message)
+            else:
+                requests[0].receive(message)
 
         try:
-            return Broker(
+            broker = Broker(
                 self._config.mqtt,
                 session,
                 self.counters,
@@ -278,6 +283,7 @@ class Daemon:
             )
         except ConfigError as error:
             raise self._located("", error) from error
+        return broker
 
     def _ring_directory(self) -> RingDirectory:
         try:

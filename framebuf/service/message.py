@@ -48,6 +48,8 @@ class Session:
 
     client_id: str
     subscriptions: tuple[str, ...]
+    retained: bool = False
+    """Whether to be told what the broker keeps on them; MQTT 3.1.1 always tells."""
     expiry_s: int = 0
     """How long the broker keeps the session; 0: a clean one each time."""
     will: Outgoing | None = None

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from framebuf.config import Camera, Config, Loaded
     from framebuf.models.network import Network
+    from framebuf.service.discovery import Discovery
     from framebuf.service.feed import Feed
     from framebuf.service.systemd import Notifier
 
@@ -26,7 +27,9 @@ _log = logging.getLogger(__name__)
 
 
 class Reload:
-    """Applies what can be: log level, thresholds, trigger defaults. The main thread, but for `ask`.
+    """Applies what can be: log level, thresholds, trigger defaults, what Home Assistant is told.
+
+    The main thread, but for `ask`.
 
     Requests that are accepted keep what they were accepted with; a batch that is being read keeps
     its thresholds. Cameras, buffers, models and the broker's connection are not touched, so no
@@ -45,7 +48,9 @@ class Reload:
         """Read the file again as soon as may be. Any thread, and signal handlers."""
         self._asked.set()
 
-    def serve(self, feeds: Sequence[Feed], networks: Sequence[Network]) -> None:
+    def serve(
+        self, feeds: Sequence[Feed], networks: Sequence[Network], discovery: Discovery
+    ) -> None:
         """Do what was asked meanwhile, if anything was."""
         if not self._asked.is_set():
             return
@@ -58,10 +63,10 @@ class Reload:
                 "not reloaded, nothing changed: %s", error, extra={"EVENT": "reload_refused"}
             )
         else:
-            self._apply(loaded.config, feeds, networks)
+            discovery.apply(self._apply(loaded.config, feeds, networks).homeassistant)
         self._notifier.tell(READY="1")
 
-    def _apply(self, new: Config, feeds: Sequence[Feed], networks: Sequence[Network]) -> None:
+    def _apply(self, new: Config, feeds: Sequence[Feed], networks: Sequence[Network]) -> Config:
         applied = self._applicable(new)
         if not self._fixed_level:
             set_log_level(applied.node.log_level)
@@ -79,6 +84,7 @@ class Reload:
         if left:
             said += f"; a restart is needed for {', '.join(left)}"
         _log.log(logging.WARNING if left else logging.INFO, said, extra={"EVENT": "node_reloaded"})
+        return applied
 
     def _applicable(self, new: Config) -> Config:
         """The configuration that runs, with what of the new one needs no restart."""
@@ -96,6 +102,7 @@ class Reload:
         return replace(
             self._config,
             node=replace(self._config.node, log_level=new.node.log_level),
+            homeassistant=new.homeassistant,
             camera=tuple(camera(old) for old in self._config.camera),
             model=tuple(
                 replace(old, threshold=fresh.threshold, iou=fresh.iou)
@@ -126,7 +133,7 @@ _NONE = object()
 def _flat(config: Config) -> dict[str, Any]:
     """Each key and its value; tables of a list by their names, which also stand alone."""
     found: dict[str, Any] = {}
-    for name in ("node", "mqtt"):
+    for name in ("node", "mqtt", "homeassistant"):
         found |= _keys(name, getattr(config, name))
     if config.web is not None:
         found |= {"web": True, **_keys("web", config.web)}

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from framebuf.contract import Topics
     from framebuf.models.network import Network
     from framebuf.service.broker import Broker
+    from framebuf.service.discovery import Discovery
     from framebuf.service.health import Counters
     from framebuf.service.last_image import LastImages
 
@@ -48,6 +49,7 @@ class State:
         networks: Sequence[Network],
         counters: Counters,
         last_images: LastImages | None = None,
+        discovery: Discovery | None = None,
     ) -> None:
         self._config = config
         self._topics = topics
@@ -57,6 +59,7 @@ class State:
         self._networks = networks
         self._counters = counters
         self._last_images = last_images
+        self._discovery = discovery
         self._online = dict.fromkeys(buffers, False)
         self._told: object = None
 
@@ -65,7 +68,8 @@ class State:
         status = Outgoing(self._topics.of_node("status"), b"online", retain=True)
         pictures = self._last_images.greeting() if self._last_images else []
         availability = (self._availability(name) for name in self._buffers)
-        return [status, self._info(), *availability, *pictures]
+        discovery = self._discovery.greeting() if self._discovery else []
+        return [status, self._info(), *availability, *discovery, *pictures]
 
     def farewell(self) -> list[Outgoing]:
         """What goes out last."""
@@ -76,7 +80,10 @@ class State:
         return [*gone, Outgoing(self._topics.of_node("status"), b"offline", retain=True)]
 
     def changes(self) -> list[Outgoing]:
-        """What has changed since the last call: availability, and what cameras turned out to be."""
+        """What has changed since the last call: availability, what cameras turned out to be.
+
+        And what Home Assistant is to be told.
+        """
         now = time.monotonic_ns()
         out = []
         for name, buffer in self._buffers.items():
@@ -98,7 +105,7 @@ class State:
         if facts != self._told:
             self._told = facts
             out.append(self._info())
-        return out
+        return out + self._discovery.changes() if self._discovery else out
 
     def pictures(self) -> list[Outgoing]:
         """The newest annotated pictures, where they have changed since the last call."""

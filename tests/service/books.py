@@ -6,7 +6,7 @@
         books.fence("gate")
         request = books.check_request(id)
 
-What is checked stands in `rules.py` and `shapes.py`.
+What is checked stands in `rules.py`, `shapes.py` and `asyncapi.py`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
+from tests.service.asyncapi import faults_of_node
 from tests.service.listener import TIMEOUT_S, BooksError, Listener
 from tests.service.messages import Document, Message, Request
 from tests.service.rules import drain_faults, rejection_faults, request_faults, retain_faults
@@ -38,6 +39,8 @@ class Books(Listener):
     ) -> None:
         super().__init__(host, port, [f"{base}/{node}/#", *also], qos)
         self.node = node
+        self.strangers: set[str] = set()
+        """Ids that others write on the node's topics, without being asked."""
         self.prefix = f"{base}/{node}/"
 
     @classmethod
@@ -54,6 +57,21 @@ class Books(Listener):
         books = cls(port, node, base, host, also, qos)
         books.start()
         return books
+
+    def __exit__(self, *raised: object) -> None:
+        super().__exit__(*raised)
+        if raised[0] is None:
+            self.check_schemas()
+
+    def check_schemas(self) -> None:
+        """Hold all that the node has said against its AsyncAPI document; `with` ends in this."""
+        heard = (
+            message
+            for message in self.messages
+            if (message.topic, message.payload) not in self.published
+            and message.id not in self.strangers
+        )
+        _raise("schemas", faults_of_node(heard, self.prefix))
 
     def __repr__(self) -> str:
         dones = sum(m.leaf == "done" for m in self.messages)

@@ -7,7 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -32,6 +32,9 @@ class Listener:
     A dropped connection loses nothing while the broker lives: the session is kept. mosquitto
     keeps 1000 messages for a client that lags; where more are asked for, raise its limit.
     """
+
+    published: ClassVar[set[tuple[str, bytes]]] = set()
+    """What tests have said themselves, topic and payload."""
 
     def __init__(self, host: str, port: int, filters: Sequence[str], qos: int = 1) -> None:
         """`qos`: 0 hears all at once, where 1 waits for its own acknowledgements."""
@@ -102,6 +105,7 @@ class Listener:
         extra = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
         for name, value in (properties or {}).items():
             setattr(extra, name, value)
+        self.published.add((topic, payload))
         info = self._client.publish(topic, payload, qos=1, retain=retain, properties=extra)
         info.wait_for_publish(TIMEOUT_S)
         if not info.is_published():

@@ -44,6 +44,7 @@ def node(mosquitto: Mosquitto, tmp_path_factory: pytest.TempPathFactory) -> Iter
 @pytest.fixture(scope="module")
 def books(node: Node, mosquitto: Mosquitto) -> Iterator[Books]:
     with Books.open(mosquitto.port, NODE) as books:
+        books.strangers = {"stray", "beside"}
         books.wait_text("gate/availability", "online")
         yield books
 

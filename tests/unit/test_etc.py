@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from framebuf import config
-from framebuf.config import Camera, Config, Model, Mqtt, Node, TriggerDefaults, Web
+from framebuf.config import Camera, Config, HomeAssistant, Model, Mqtt, Node, TriggerDefaults, Web
 from framebuf.errors import ConfigError
 
 FILE = Path(__file__).parents[2] / "etc" / "framebuf.toml"
@@ -26,6 +26,7 @@ TABLES = {
     "node": Node,
     "mqtt": Mqtt,
     "web": Web,
+    "homeassistant": HomeAssistant,
     "camera": Camera,
     "camera.trigger": TriggerDefaults,
     "model": Model,

@@ -16,7 +16,7 @@ from framebuf.service.reload import Reload, differences
 from framebuf.service.systemd import Notifier
 
 if TYPE_CHECKING:
-    from framebuf.config import Camera, Loaded
+    from framebuf.config import Camera, HomeAssistant, Loaded
 
 TOML = """
 [[camera]]
@@ -44,6 +44,14 @@ class Network:
 
 
 @dataclass
+class Discovery:
+    applied: list[HomeAssistant] = field(default_factory=list)
+
+    def apply(self, settings: HomeAssistant) -> None:
+        self.applied.append(settings)
+
+
+@dataclass
 class Running:
     """What a reload changes, and the file it reads."""
 
@@ -53,11 +61,12 @@ class Running:
     manager: socket.socket
     network: Network
     feed: SimpleNamespace
+    discovery: Discovery = field(default_factory=Discovery)
 
     def after(self, text: str) -> None:
         self.file.write_text(text)
         self.reload.ask()
-        self.reload.serve([self.feed], [self.network])
+        self.reload.serve([self.feed], [self.network], self.discovery)
 
     @property
     def camera(self) -> Camera:
@@ -82,7 +91,7 @@ def running(tmp_path):
 
 def test_nothing_is_read_before_it_is_asked_for(running):
     running.file.unlink()
-    running.reload.serve([running.feed], [running.network])
+    running.reload.serve([running.feed], [running.network], running.discovery)
     assert running.network.tuned == []
     assert repr(running.reload) == f"<Reload {running.file}>"
 
@@ -101,6 +110,13 @@ def test_thresholds_trigger_defaults_and_level_apply(running, caplog):
         "model.person.threshold, model.person.iou applied"
     )
     assert caplog.records[-1].EVENT == "node_reloaded"
+
+
+def test_what_home_assistant_is_told_applies(running, caplog):
+    caplog.set_level("INFO")
+    running.after("[homeassistant]\ndiscovery = true\n" + TOML)
+    assert [settings.discovery for settings in running.discovery.applied] == [True]
+    assert caplog.messages[-1] == "reloaded: homeassistant.discovery applied"
 
 
 def test_what_needs_a_restart_is_said_and_not_applied(running, caplog):
@@ -143,7 +159,7 @@ def test_the_level_of_the_command_line_goes_before_the_file(running):
     logging.getLogger().setLevel("WARNING")
     running.file.write_text("[node]\nlog_level = 'debug'\n" + TOML)
     fixed.ask()
-    fixed.serve([running.feed], [running.network])
+    fixed.serve([running.feed], [running.network], running.discovery)
     assert logging.getLogger().level == logging.WARNING
 
 
