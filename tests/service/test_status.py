@@ -94,7 +94,7 @@ def test_a_real_node_is_shown_whole_and_live_until_it_is_interrupted(
         assert document["cameras"] == {"gate": "online"}
         assert document["info"]["models"]["tiny"]["platform"] == "cpu"
         assert document["stats"]["cameras"]["gate"]["fps"] == 10.0
-        assert document["stats"]["lanes"] == {"cpu": {"waiting": 0}}
+        assert document["stats"]["lanes"]["cpu"]["waiting"] == 0
         where = ("--host", "127.0.0.1", "--port", str(mosquitto.port), "--node", "seen")
         leader, follower = pty.openpty()
         live = subprocess.Popen([FRAMEBUF, "status", *where], stdout=follower, stderr=follower)
