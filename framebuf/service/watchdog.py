@@ -20,6 +20,8 @@ OWN_S = 30.0
 """Where no service manager watches, as WatchdogSec of systemd/framebuf.service."""
 SHARE = 3
 """A thread hangs that is silent for this part of the watchdog's time …"""
+MEALS = 10
+"""So often in its time it is fed, for each meal costs a datagram or a thread."""
 LEAST_S = 2.0
 """… but for no less than this: a quiet thread turns once a second."""
 
@@ -40,6 +42,7 @@ class Watchdog:
         limit_s = max(LEAST_S, self.limit_s / SHARE)
         self.heartbeats = Heartbeats(round(limit_s * SECOND_NS))
         self._silent: frozenset[str] = frozenset()
+        self._fed_s: float | None = None  # monotonic; None: hungry, whenever that was
 
     @property
     def interval_s(self) -> float:
@@ -48,12 +51,13 @@ class Watchdog:
 
     def wait(self, seconds: int, status: str) -> None:
         """At the start: something begins that may take so long, and cannot feed."""
+        self._fed_s = None
         self._notifier.tell(EXTEND_TIMEOUT_USEC=str(seconds * 10**6), STATUS=status)
         if self._own:
             crash.end_process_later(seconds)
 
     def feed(self) -> None:
-        """Feed it, unless a thread hangs; the log says which, once."""
+        """Feed it when it is time, unless a thread hangs; the log says which, once."""
         silent = self.heartbeats.silent(time.monotonic_ns())
         for who in sorted(silent.keys() - self._silent):
             how = f"hangs for {silent[who] / 1e9:.1f} s now"
@@ -63,9 +67,14 @@ class Watchdog:
             )  # fmt: skip
         if self._silent and not silent:
             _log.warning("thread %s goes on after all", ", ".join(sorted(self._silent)))
+            self._fed_s = None
         self._silent = frozenset(silent)
         if silent:
             return
+        now_s = time.monotonic()
+        if self._fed_s is not None and now_s - self._fed_s < self.limit_s / MEALS:
+            return
+        self._fed_s = now_s
         self._notifier.tell(WATCHDOG="1")
         if self._own:
             crash.end_process_later(self.limit_s)
