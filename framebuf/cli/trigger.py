@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from framebuf.config import DEFAULT_PATH
+from framebuf.cli.config_file import DEFAULT_PATH
 
 if TYPE_CHECKING:
     from framebuf.config import Mqtt
