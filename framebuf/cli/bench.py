@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from framebuf.cli import bench_report, model_options
+from framebuf.cli import model_options
 
 if TYPE_CHECKING:
     from framebuf.models.timing import Bench, Length
@@ -46,6 +46,7 @@ def bench(
     import numpy as np  # noqa: PLC0415 - --help stays quick
     from rich.console import Console  # noqa: PLC0415
 
+    from framebuf.cli import bench_report  # noqa: PLC0415
     from framebuf.models import profile  # noqa: PLC0415
     from framebuf.models.bench import time_family  # noqa: PLC0415
 

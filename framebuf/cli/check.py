@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import logging
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from framebuf.cli.check_board import check_board
-from framebuf.config import DEFAULT_PATH
+from framebuf import shell
+from framebuf.cli import config_file
 
 if TYPE_CHECKING:
-    from framebuf.service.report import Report
+    from pathlib import Path
 
-EX_CONFIG = 78
+    from framebuf.service.report import Report
 
 
 def add_to(app: typer.Typer) -> None:
@@ -23,9 +22,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def check(
-    config: Annotated[
-        Path, typer.Option("-c", "--config", help="The configuration file.")
-    ] = DEFAULT_PATH,
+    config: config_file.Config = config_file.DEFAULT_PATH,
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the JSON Schemas instead, and exit.")
     ] = False,
@@ -55,6 +52,7 @@ def check(
 
     from framebuf import config as configuration  # noqa: PLC0415
     from framebuf import contract  # noqa: PLC0415
+    from framebuf.cli.check_board import check_board  # noqa: PLC0415
 
     if schema:
         schemas = {"config": configuration.schema(), "messages": contract.schemas()}
@@ -67,13 +65,13 @@ def check(
         raise typer.BadParameter("goes with --board", param_hint="--model")
     logging.basicConfig(level="WARNING", format="framebuf: %(message)s")
     if board:
-        raise typer.Exit(0 if check_board(model or [], config, json=json) else EX_CONFIG)
+        raise typer.Exit(0 if check_board(model or [], config, json=json) else shell.EX_CONFIG)
     report = _report(config, quiet=json)
     if json:
         sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
     else:
         _show(report)
-    raise typer.Exit(0 if report.ok else EX_CONFIG)
+    raise typer.Exit(0 if report.ok else shell.EX_CONFIG)
 
 
 def _print_asyncapi(path: Path) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from framebuf.config import DEFAULT_PATH
+from framebuf.cli import config_file
+from framebuf.service.start import start
 
 
 def add_to(app: typer.Typer) -> None:
@@ -15,9 +15,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def run(
-    config: Annotated[
-        Path, typer.Option("-c", "--config", help="The configuration file.")
-    ] = DEFAULT_PATH,
+    config: config_file.Config = config_file.DEFAULT_PATH,
     log_level: Annotated[
         str | None,
         typer.Option(
@@ -33,17 +31,7 @@ def run(
 
     Example: framebuf run -c /etc/framebuf/framebuf.toml
     """
-    from framebuf import config as configuration  # noqa: PLC0415 - --help stays quick
-    from framebuf.service import crash, daemon, systemd  # noqa: PLC0415
-
-    level = (log_level or "INFO").upper()
-    if level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+    level = None if log_level is None else log_level.upper()
+    if level not in (None, "DEBUG", "INFO", "WARNING", "ERROR"):
         raise typer.BadParameter(f"{log_level} is no level", param_hint="--log-level")
-    systemd.log_to_journal_or_stderr(level)
-    crash.end_process_when_told()
-    loaded = configuration.load(config)
-    if log_level is None:
-        systemd.set_log_level(loaded.config.node.log_level)
-    node = daemon.Daemon(loaded, own_watchdog=True, fixed_level=log_level is not None)
-    daemon.stop_on_signals(node)
-    node.run()
+    start(config, level)

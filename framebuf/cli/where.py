@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from framebuf.config import DEFAULT_PATH
+from framebuf.cli.config_file import DEFAULT_PATH
 
 if TYPE_CHECKING:
     from framebuf.config import Mqtt

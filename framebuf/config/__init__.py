@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from framebuf.config import checks, file
 from framebuf.config.file import Loaded
 from framebuf.config.tables import (
-    DEFAULT_PATH,
     Base,
     Camera,
     Config,
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
-    "DEFAULT_PATH",
     "Base",
     "Camera",
     "Config",

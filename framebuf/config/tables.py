@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 import socket
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from framebuf.units import DURATION_SCHEMA, SIZE_SCHEMA, SPAN_SCHEMA, Duration, Size, Span
 
-DEFAULT_PATH = Path("/etc/framebuf/framebuf.toml")
 RESERVED_NAMES = ("status", "info", "stats", "trigger")
 """Topics of the node itself; no camera may have their names."""
 

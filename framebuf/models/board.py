@@ -12,7 +12,6 @@ import re
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 from framebuf.models.platforms import CORES
@@ -148,6 +147,8 @@ def driver_version() -> str | None:
 
 def wheel_version() -> str | None:
     """The installed rknn-toolkit-lite2; None: there is none."""
+    from importlib import metadata  # noqa: PLC0415 - reports alone ask, and it brings a lot along
+
     try:
         return metadata.version(WHEEL)
     except metadata.PackageNotFoundError:

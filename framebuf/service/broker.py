@@ -163,6 +163,7 @@ class Broker:
                 leaving = True
                 connection.close()
         self._connection = None
+        connection.let_go()
         end = connection.end or End("lost")
         self._publisher.disconnect(garbled=end.kind == "garbled")
         self._pulse.rest()  # names may take minutes to be looked up, which is no fault of ours

@@ -15,10 +15,15 @@ class Complaints(logging.Handler):
     def __init__(self, tell: Callable[[OSError], None]) -> None:
         super().__init__()
         self._tell = tell
-        self.logger = logging.Logger("paho", logging.ERROR)  # noqa: LOG001 - one a connection
-        self.logger.addHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
         for said in record.args or ():
             if isinstance(said, OSError):
                 self._tell(said)
+
+
+def log_that_tells(tell: Callable[[OSError], None]) -> logging.Logger:
+    """A log for one connection's client; who drops it drops `tell` too."""
+    log = logging.Logger("paho", logging.ERROR)  # noqa: LOG001 - one a connection
+    log.addHandler(Complaints(tell))
+    return log

@@ -11,7 +11,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from framebuf.service.complaints import Complaints
+from framebuf.service.complaints import log_that_tells
 from framebuf.service.ears import End, Welcome
 from framebuf.service.message import Message, Refusal
 from framebuf.service.outbox import Outbox
@@ -124,6 +124,17 @@ class Connection:
         """Say goodbye; the next turns end it. Any thread."""
         self._client.disconnect()
 
+    def let_go(self) -> None:
+        """After the last turn: its sockets close when nobody holds the connection any more.
+
+        It and paho's client hold each other; only Python's garbage collector would end that, some
+        time, and two open files with it.
+        """
+        client = self._client
+        client.disable_logger()
+        client.on_connect = client.on_disconnect = client.on_subscribe = None
+        client.on_message = client.on_publish = None
+
     def _new_client(self, password: str | None, tls: ssl.SSLContext | None) -> paho.Client:
         mqtt, session = self._mqtt, self._session
         client = paho.Client(
@@ -145,7 +156,7 @@ class Connection:
             if self._is_5:
                 delay = _properties(PacketTypes.WILLMESSAGE, WillDelayInterval=session.will_delay_s)
             client.will_set(session.will.topic, session.will.payload, 1, True, delay)
-        client.enable_logger(Complaints(self._complained).logger)
+        client.enable_logger(log_that_tells(self._complained))
         client.on_socket_open = lambda _client, _data, sock: send_at_once(sock)
         # Set, it keeps paho from writing to the socket on the thread that publishes
         client.on_socket_register_write = lambda *_: None

@@ -248,7 +248,7 @@ class Daemon:
             if time.monotonic() >= stats_due:
                 stats_due += stats_s
                 broker.publish(census.message())
-            self._notifier.tell(STATUS=state.text(broker))
+            self._notifier.tell_status(state.text(broker))
             self._watchdog.feed()
             error = hung_cameras.restart_for(time.monotonic_ns())
             if error is not None:

@@ -26,6 +26,7 @@ class Notifier:
         mine = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         self.watchdog_s = int(usec) / 1e6 if usec and mine else None
         """The service manager ends a daemon that is silent for longer; None: never."""
+        self._status: str | None = None
 
     def tell(self, **fields: str) -> None:
         """Send fields such as `READY="1"`, `STATUS="…"`. A manager that is gone is no error."""
@@ -38,6 +39,12 @@ class Notifier:
                 sender.sendto(text.encode(), self._address)
         except OSError as error:
             logging.getLogger(__name__).debug("no word to the service manager: %s", error)
+
+    def tell_status(self, text: str) -> None:
+        """Send STATUS where it says something else than the last time."""
+        if text != self._status:
+            self._status = text
+            self.tell(STATUS=text)
 
     def __repr__(self) -> str:
         return f"<Notifier {self._address or 'off'}>"

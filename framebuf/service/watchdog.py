@@ -20,6 +20,8 @@ OWN_S = 30.0
 """Where no service manager watches, as WatchdogSec of systemd/framebuf.service."""
 SHARE = 3
 """A thread hangs that is silent for this part of the watchdog's time …"""
+MEALS = 10
+"""So often in its time it is fed, for each meal costs a datagram or a thread."""
 LEAST_S = 2.0
 """… but for no less than this: a quiet thread turns once a second."""
 
@@ -40,7 +42,8 @@ class Watchdog:
         limit_s = max(LEAST_S, self.limit_s / SHARE)
         self.heartbeats = Heartbeats(round(limit_s * SECOND_NS))
         self._silent: frozenset[str] = frozenset()
-        self._fed_ns: int | None = None  # monotonic; None: nobody has to feed it now
+        self._turned_ns: int | None = None  # monotonic, the main thread; None: it need not now
+        self._fed_s: float | None = None  # monotonic; None: hungry, whenever that was
 
     @property
     def interval_s(self) -> float:
@@ -49,14 +52,15 @@ class Watchdog:
 
     def wait(self, seconds: int, status: str) -> None:
         """At the start: something begins that may take so long, and cannot feed."""
+        self._fed_s = None
         self._notifier.tell(EXTEND_TIMEOUT_USEC=str(seconds * 10**6), STATUS=status)
         if self._own:
             crash.end_process_later(seconds)
 
     def feed(self) -> None:
-        """Feed it, unless a thread hangs; the log says which, once."""
-        self._fed_ns = time.monotonic_ns()
-        silent = self.heartbeats.silent(self._fed_ns)
+        """Feed it when it is time, unless a thread hangs; the log says which, once."""
+        self._turned_ns = time.monotonic_ns()
+        silent = self.heartbeats.silent(self._turned_ns)
         for who in sorted(silent.keys() - self._silent):
             how = f"hangs for {silent[who] / 1e9:.1f} s now"
             _log.error(
@@ -65,23 +69,28 @@ class Watchdog:
             )  # fmt: skip
         if self._silent and not silent:
             _log.warning("thread %s goes on after all", ", ".join(sorted(self._silent)))
+            self._fed_s = None
         self._silent = frozenset(silent)
         if silent:
             return
+        now_s = time.monotonic()
+        if self._fed_s is not None and now_s - self._fed_s < self.limit_s / MEALS:
+            return
+        self._fed_s = now_s
         self._notifier.tell(WATCHDOG="1")
         if self._own:
             crash.end_process_later(self.limit_s)
 
     def hanging(self, now_ns: int) -> dict[str, int]:
         """The threads that hang, the main one too, and for how many nanoseconds. Any thread."""
-        silent, fed_ns = self.heartbeats.silent(now_ns), self._fed_ns
-        if fed_ns is not None and now_ns - fed_ns > self.heartbeats.limit_ns:
-            silent["main"] = now_ns - fed_ns
+        silent, turned_ns = self.heartbeats.silent(now_ns), self._turned_ns
+        if turned_ns is not None and now_ns - turned_ns > self.heartbeats.limit_ns:
+            silent["main"] = now_ns - turned_ns
         return silent
 
     def close(self) -> None:
         """Watch no longer: what comes next has its own time-outs."""
-        self._fed_ns = None
+        self._turned_ns = None
         if self._own:
             crash.end_process_never()
 

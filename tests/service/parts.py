@@ -64,6 +64,11 @@ class Mosquitto:
                 return
         raise TimeoutError(f"mosquitto does not listen on {self.port}")
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def signal(self, number: signal.Signals) -> None:
         assert self._process is not None
         self._process.send_signal(number)

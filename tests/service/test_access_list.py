@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import queue
 import subprocess
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import paho.mqtt.client as mqtt
 import pytest
 
+from tests.service.account import PASSWORD, Account
 from tests.service.parts import REPO, Mosquitto, free_port
 
 FOLDER = REPO / "etc" / "mosquitto"
 ACCOUNTS = ("framebuf", "trigger", "viewer")
-PASSWORD = "of-the-test"
 WRITES = {
     "framebuf": (
         "status", "info", "stats", "ack", "gate/availability", "gate/ack", "gate/result",
@@ -64,44 +61,6 @@ def guarded(
     broker.start()
     yield broker
     broker.stop()
-
-
-class Account:
-    """A client of one account. The broker's own answers say what it may do: MQTT 5."""
-
-    def __init__(self, port: int, name: str, password: str = PASSWORD) -> None:
-        self.name = name
-        self._answers: queue.SimpleQueue[tuple[str, object]] = queue.SimpleQueue()
-        version = mqtt.CallbackAPIVersion.VERSION2
-        self._client = mqtt.Client(version, f"{name}-{uuid.uuid4().hex}", protocol=mqtt.MQTTv5)
-        self._client.username_pw_set(name, password)
-        self._client.on_connect = lambda *a: self._answers.put(("connect", a[3]))
-        self._client.on_publish = lambda *a: self._answers.put(("publish", a[3]))
-        self._client.on_subscribe = lambda *a: self._answers.put(("subscribe", a[3][0]))
-        self._client.on_message = lambda *a: self._answers.put(("message", a[2].topic))
-        self._client.connect("127.0.0.1", port)
-        self._client.loop_start()
-        self.welcome = self._next()
-
-    def may_write(self, topic: str) -> bool:
-        self._client.publish(topic, b"x", qos=1)
-        return not self._next().is_failure
-
-    def subscribe(self, topic: str) -> bool:
-        self._client.subscribe(topic, qos=1)
-        return not self._next().is_failure
-
-    def received(self) -> str:
-        found = self._next()
-        assert isinstance(found, str)
-        return found
-
-    def _next(self):
-        return self._answers.get(timeout=10)[1]
-
-    def close(self) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
 
 
 @pytest.fixture

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -239,6 +241,28 @@ def test_what_expires_while_the_node_is_away_never_comes_and_of_the_rest_what_is
         assert heard.kept
         assert heard.expiry_s is not None
         assert 80 < heard.expiry_s < 100
+
+
+def test_a_connection_that_is_lost_leaves_no_open_file_behind(
+    own_mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backoff, "FIRST_S", 0.02)
+    gc.disable()  # it would close them some time
+    try:
+        with Kept(own_mosquitto.port) as node:
+            assert node.broker.connected.wait(WAIT_S)
+            before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+            for times in (2, 3, 4):
+                own_mosquitto.stop()
+                until(lambda: not node.broker.connected.is_set(), "it is lost")
+                own_mosquitto.start()
+                until(lambda times=times: node.count("connects") == times, "it is back")
+            until(
+                lambda: len(os.listdir("/proc/self/fd")) == before,  # noqa: PTH208
+                f"it has more than {before} open files",
+            )
+    finally:
+        gc.enable()
 
 
 def test_a_host_that_cannot_be_one_is_told_and_does_not_end_the_thread() -> None:

@@ -52,6 +52,19 @@ def test_fields_arrive_in_one_datagram(manager, monkeypatch):
     assert repr(notifier) == f"<Notifier {manager.getsockname()}>"
 
 
+def test_a_status_is_told_only_where_it_is_new(manager, monkeypatch):
+    monkeypatch.setenv("NOTIFY_SOCKET", manager.getsockname())
+    notifier = Notifier()
+    for text in ("no broker yet", "no broker yet", "1 of 1 cameras online", "no broker yet"):
+        notifier.tell_status(text)
+    notifier.tell(WATCHDOG="1")
+    told = [manager.recv(999) for _ in range(4)]
+    assert told == [
+        b"STATUS=no broker yet", b"STATUS=1 of 1 cameras online", b"STATUS=no broker yet",
+        b"WATCHDOG=1",
+    ]  # fmt: skip
+
+
 def test_an_abstract_socket_is_written_with_an_at_sign(monkeypatch):
     name = f"framebuf-test-{os.getpid()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:

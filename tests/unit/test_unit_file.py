@@ -42,14 +42,14 @@ def test_systemd_would_tell_of_an_unknown_key(tool, tmp_path):
 
 
 def test_a_wrong_configuration_is_not_tried_again():
-    from framebuf.cli import EX_CONFIG
+    from framebuf.shell import EX_CONFIG
 
     assert settings("Restart") == ["on-failure"]
     assert settings("RestartPreventExitStatus") == [str(EX_CONFIG)]
 
 
 def test_it_starts_the_program_with_its_own_default_file():
-    from framebuf.config import DEFAULT_PATH
+    from framebuf.cli.config_file import DEFAULT_PATH
 
     assert settings("ExecStart") == [f"/usr/bin/framebuf run -c {DEFAULT_PATH}"]
 

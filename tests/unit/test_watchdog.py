@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -112,6 +113,22 @@ def test_the_watchdog_is_fed_until_a_thread_hangs_and_again_when_it_goes_on(mana
         (logging.ERROR, "thread mqtt hangs for 2.1 s now; the watchdog ends the process in 6.0 s"),
         (logging.WARNING, "thread mqtt goes on after all"),
     ]
+
+
+def test_it_is_fed_ten_times_in_its_time_however_often_it_is_asked(manager, monkeypatch):
+    clock = SimpleNamespace(now_s=1000.0)
+    clock.monotonic = lambda: clock.now_s
+    clock.monotonic_ns = lambda: round(clock.now_s * 1e9)
+    monkeypatch.setattr("framebuf.service.watchdog.time", clock)
+    watchdog = Watchdog(Notifier(), own=False)
+    for _ in range(60):  # in six seconds
+        watchdog.feed()
+        clock.now_s += 0.1
+    assert len(heard(manager)) == 10
+    watchdog.wait(90, "loading")
+    heard(manager)
+    watchdog.feed()
+    assert heard(manager) == [b"WATCHDOG=1"], "it waits no longer"
 
 
 def test_a_thread_that_has_ended_is_called_so(manager, caplog):
