@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from framebuf.errors import FrameLostError
 
 if TYPE_CHECKING:
-    from framebuf.buffer.ring import FrameRing
     from framebuf.frames import Frame
+
+
+class Holder(Protocol):
+    """The ring that a lease is of."""
+
+    name: str
+
+    def holds(self, seq: int) -> bool: ...
+
+    def hold(self, lease: Lease, strong: int, weak: int) -> None: ...
 
 
 class Lease:
@@ -16,7 +25,7 @@ class Lease:
 
     __slots__ = ("_frame", "_held", "_ring")
 
-    def __init__(self, ring: FrameRing, frame: Frame) -> None:
+    def __init__(self, ring: Holder, frame: Frame) -> None:
         self._ring = ring
         self._frame = frame
         self._held = (1, 0)  # strong, weak; guarded by the ring's lock

@@ -16,7 +16,7 @@ import cv2
 
 from framebuf.buffer.buffer import Buffer
 from framebuf.buffer.directory import RingDirectory
-from framebuf.buffer.recovery import remove_strangers
+from framebuf.buffer.strangers import remove_strangers
 from framebuf.capture.camera import Camera
 from framebuf.contract import Topics
 from framebuf.errors import ConfigError, FramebufError, ModelError, RingError

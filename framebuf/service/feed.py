@@ -49,7 +49,7 @@ class Feed:
             raise InferenceError(frame.error, "undecodable")
         if self.camera.roi is None:
             return None
-        height, width = frame.pixels.shape[:2]
+        height, width = frame.height, frame.width
         roi = Part(*self.camera.roi)
         part = roi.within(width, height)
         if part != roi and (width, height) not in self.told:
