@@ -86,6 +86,18 @@ class Frame:
     def width(self) -> int:
         return self.full[1] if self.full else int(self.pixels.shape[1])
 
+    def seen(self, part: Part | None) -> NDArray[np.uint8]:
+        """The pixels of a part of the frame, or all of them; a view."""
+        if part is None:
+            return self.pixels
+        if self.full is None:
+            return part.of(self.pixels)
+        high, wide = self.pixels.shape[:2]
+        top, left = part.y * high // self.height, part.x * wide // self.width
+        bottom = -(-(part.y + part.height) * high // self.height)
+        right = -(-(part.x + part.width) * wide // self.width)
+        return self.pixels[top:bottom, left:right]
+
     @property
     def is_decoded(self) -> bool:
         """Whether there are pixels."""

@@ -21,9 +21,10 @@ _ONE_THREAD: dict[str, Any] = {"threads": 1} if int(av.__version__.split(".")[0]
 
 _LONGEST_DELAY = 18
 """Packets: no decoder holds a picture back for longer than 16."""
-_STRICT = {"mjpeg": "explode", "hevc": "explode"}
-"""Else half a JPEG becomes a picture that is half grey, and a damaged H.265 picture passes for a
-good one; H.264 tells by a flag, and strictly judged refuses what cameras put beside the picture."""
+_STRICT = {"mjpeg": "explode", "hevc": "explode+crccheck"}
+"""Else half a JPEG becomes a picture that is half grey, and half an H.265 picture passes for a good
+one; H.264 tells by a flag, and strictly judged refuses what cameras put beside the picture. What is
+changed within an H.265 picture shows only where the camera sends a hash of it, which is checked."""
 
 DAMAGED = "cannot be decoded: damaged"
 REFERS = "cannot be decoded: a picture that it refers to is damaged"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from framebuf.errors import FrameLostError
+from framebuf.frames import NOT_DECODED
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from framebuf.frames import Frame
 
 
@@ -23,12 +27,13 @@ class Holder(Protocol):
 class Lease:
     """One reader's hold on one frame: strong, then weak, then released. Any thread."""
 
-    __slots__ = ("_frame", "_held", "_ring")
+    __slots__ = ("_frame", "_freed", "_held", "_ring")
 
     def __init__(self, ring: Holder, frame: Frame) -> None:
         self._ring = ring
         self._frame = frame
         self._held = (1, 0)  # strong, weak; guarded by the ring's lock
+        self._freed: Callable[[], None] | None = None
 
     @property
     def frame(self) -> Frame:
@@ -52,6 +57,19 @@ class Lease:
     def release(self) -> None:
         """The frame is answered. Safe to call twice."""
         self._ring.hold(self, 0, 0)
+        self._let_go()
+
+    def develop(self, frame: Frame, freed: Callable[[], None]) -> None:
+        """Hold the frame's pixels too, where its ring has none; `freed` is called at the end."""
+        self._frame, self._freed = frame, freed
+        if self._held == (0, 0):  # released meanwhile, by another thread
+            self._let_go()
+
+    def _let_go(self) -> None:
+        freed, self._freed = self._freed, None
+        if freed is not None:
+            self._frame = replace(self._frame, pixels=NOT_DECODED)
+            freed()
 
     def turn(self, strong: int, weak: int) -> tuple[int, int] | None:
         """Become this; how many strong and weak holds that adds. Under the ring's lock.

@@ -20,12 +20,13 @@ from framebuf.buffer.strangers import remove_strangers
 from framebuf.capture.camera import Camera
 from framebuf.contract import Topics
 from framebuf.errors import ConfigError, FramebufError, ModelError, RingError
-from framebuf.models.chain import Chain
 from framebuf.models.lanes import open_lanes
 from framebuf.models.network import open_network
 from framebuf.models.platforms import shown
 from framebuf.models.second import REMEDY, unfit_rows
 from framebuf.service.broker import Broker
+from framebuf.service.chains import chains_of
+from framebuf.service.decoding import DECODERS, Decoding
 from framebuf.service.encoder import Encoder
 from framebuf.service.feed import Feed
 from framebuf.service.health import Counters
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from framebuf.models.network import Network
     from framebuf.service.entry import Entry
     from framebuf.service.message import Message
+    from framebuf.service.pulse import Pulse
 
 _log = logging.getLogger(__name__)
 
@@ -132,10 +134,12 @@ class Daemon:
                 stale_ns=camera.stale_ns,
                 boot_id=self._boot_id,
                 on_commit=partial(captured, camera.name),
+                encoded=camera.store == "encoded",
             )
             for camera in self._config.camera
         }
-        remove_strangers(directory, buffers, self._boot_id)
+        encoded = [c.name for c in self._config.camera if c.store == "encoded"]
+        remove_strangers(directory, buffers, self._boot_id, encoded)
         for buffer in buffers.values():
             buffer.recover(time.monotonic_ns())
         marks = Marks.open(directory, self._boot_id)
@@ -155,13 +159,16 @@ class Daemon:
         for lane in lanes.values():
             lane.start()
             stack.callback(lane.close)
-        lane_of = {network.name: lanes[network.platform] for network in networks}
-        models = {model.name: model for model in self._config.model}
+        decoding = Decoding(self._config.node.decoders or DECODERS) if encoded else None
+        if decoding is not None:
+            decoding.start()
+            stack.callback(decoding.stop)
+        chains = chains_of(self._config, networks, lanes, buffers, decoding)
         feeds = [
             Feed(
                 camera,
                 buffers[camera.name],
-                Chain.of([models[name] for name in camera.models], lane_of),
+                chains[camera.name],
                 restored.claims[camera.name],
                 restored.open[camera.name],
             )
@@ -202,7 +209,8 @@ class Daemon:
             extra={"EVENT": "node_ready"},
         )  # fmt: skip
         self._notifier.tell(READY="1", STATUS=state.text(broker))
-        self._watch(encoder, broker, requests[0], tuple(lanes.values()))
+        pulses = (encoder.pulse, *broker.pulses, *(decoding.pulses if decoding else ()))
+        self._watch(pulses, requests[0], tuple(lanes.values()))
         reload = partial(self._reload.serve, feeds, networks)
         self._tick(broker, requests[0], state, HungCameras(cameras, directory), reload)
         self._watchdog.close()
@@ -210,12 +218,10 @@ class Daemon:
         _log.info("node %s stops", node.name, extra={"EVENT": "node_stopping"})
         self._notifier.tell(STOPPING="1")
 
-    def _watch(
-        self, encoder: Encoder, broker: Broker, requests: Requests, lanes: Sequence[Lane]
-    ) -> None:
+    def _watch(self, pulses: Sequence[Pulse], requests: Requests, lanes: Sequence[Lane]) -> None:
         """Whose silence ends the process; a camera's is only its own."""
         heartbeats = self._watchdog.heartbeats
-        for pulse in (encoder.pulse, *broker.pulses):
+        for pulse in pulses:
             heartbeats.watch(pulse.name, pulse.silent_ns)
         heartbeats.watch("requests", lambda now: now - requests.beat_ns)
         for lane in lanes:

@@ -90,8 +90,10 @@ def moving(frames: int, size=(96, 64)):
         yield picture
 
 
-def encoded_film(path, frames=30, *, codec="libx264", gop=10, size=(96, 64), **options):
-    """A video of `moving` pictures; more options go to the encoder."""
+def encoded_film(
+    path, frames=30, *, codec="libx264", gop=10, size=(96, 64), pictures=None, **options
+):
+    """A video of `moving` pictures, or of others; more options go to the encoder."""
     with av.open(str(path), "w") as container:
         chosen = {"sc_threshold": "0"} if codec == "libx264" else {}
         stream = container.add_stream(codec, rate=25, options=chosen | options)
@@ -99,7 +101,7 @@ def encoded_film(path, frames=30, *, codec="libx264", gop=10, size=(96, 64), **o
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         stream.gop_size = gop
         stream.thread_count = 1
-        for i, picture in enumerate(moving(frames, size)):
+        for i, picture in enumerate(pictures or moving(frames, size)):
             frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
             frame.pts, frame.time_base = i, Fraction(1, 25)
             container.mux(stream.encode(frame))
