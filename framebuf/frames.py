@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from framebuf.units import Moment
@@ -51,6 +52,10 @@ class Part:
         return f"{self.width}×{self.height} at {self.x},{self.y}"
 
 
+NOT_DECODED: NDArray[np.uint8] = np.empty((0, 0, 3), np.uint8)
+"""The pixels of a frame that is held encoded: none, so that nobody takes them for a picture."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """One picture of a camera. Threads may share it while its lease is held."""
@@ -68,3 +73,32 @@ class Frame:
 
     error: str | None = None
     """Why the picture could not be decoded; its pixels then mean nothing."""
+
+    full: tuple[int, int] | None = None
+    """Height, width of the frame, where `pixels` are a smaller picture of it, or none yet."""
+
+    @property
+    def height(self) -> int:
+        """Pixels of the frame, whatever `pixels` are."""
+        return self.full[0] if self.full else int(self.pixels.shape[0])
+
+    @property
+    def width(self) -> int:
+        return self.full[1] if self.full else int(self.pixels.shape[1])
+
+    def seen(self, part: Part | None) -> NDArray[np.uint8]:
+        """The pixels of a part of the frame, or all of them; a view."""
+        if part is None:
+            return self.pixels
+        if self.full is None:
+            return part.of(self.pixels)
+        high, wide = self.pixels.shape[:2]
+        top, left = part.y * high // self.height, part.x * wide // self.width
+        bottom = -(-(part.y + part.height) * high // self.height)
+        right = -(-(part.x + part.width) * wide // self.width)
+        return self.pixels[top:bottom, left:right]
+
+    @property
+    def is_decoded(self) -> bool:
+        """Whether there are pixels."""
+        return self.pixels.size > 0

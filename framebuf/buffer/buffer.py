@@ -9,20 +9,24 @@ from typing import TYPE_CHECKING
 
 from framebuf.buffer.arrivals import Arrivals
 from framebuf.buffer.extent import ASSUMED_RATE
+from framebuf.buffer.framestore import FrameStore
 from framebuf.buffer.history import History, Stamp
+from framebuf.buffer.packetstore import PacketStore
 from framebuf.buffer.quota import Format, Quota
-from framebuf.buffer.rings import Rings
-from framebuf.buffer.succession import Succession, mark
+from framebuf.buffer.succession import mark
 from framebuf.frames import LIVE
 from framebuf.units import SECOND_NS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from framebuf.buffer.coded import Packet
     from framebuf.buffer.directory import RingDirectory
     from framebuf.buffer.extent import Extent
+    from framebuf.buffer.group import Shown
     from framebuf.buffer.lease import Lease
-    from framebuf.buffer.ring import FrameRing, Slot
+    from framebuf.buffer.packets import PacketRing
+    from framebuf.buffer.store import Ring, Store, Written
     from framebuf.contract import Reason
     from framebuf.frames import Origin
     from framebuf.units import Moment, Size, Span
@@ -33,10 +37,10 @@ _log = logging.getLogger(__name__)
 class Buffer:
     """What a camera writes and requests read.
 
-    The camera's thread calls `opened`, `interrupted`, and for each frame `arrived` and then either
-    `passed_over`, or `begin` and `commit` or `discard`; any thread the rest. `_lock` guards the
-    history and what is arriving. `on_commit` is called after each commit, outside
-    the lock, on the camera's thread.
+    The camera's thread calls `opened`, `interrupted`, `take`, and for each frame `arrived` and then
+    either `passed_over`, or `begin` and `commit` or `discard`; any thread the rest. `_lock` guards
+    the history and what is arriving. `on_commit` is called after each commit, outside the lock, on
+    the camera's thread.
     """
 
     def __init__(
@@ -49,7 +53,9 @@ class Buffer:
         stale_ns: int,
         boot_id: str,
         on_commit: Callable[[], None] = lambda: None,
+        encoded: bool = False,
     ) -> None:
+        """`encoded`: it keeps packets, which `take` is to be given before their frames."""
         self.name = name
         self.size: tuple[int, int] | None = None
         """Width, height of the largest frame so far."""
@@ -64,8 +70,8 @@ class Buffer:
         self._history = History()
         self._arrivals = Arrivals(stale_ns)
         self._largest = 0
-        self._rings = Rings(directory, memory)
-        self._succession = Succession(name, directory, self._rings, Quota(span, memory), boot_id)
+        kind = PacketStore if encoded else FrameStore
+        self._store: Store = kind(name, directory, Quota(span, memory), boot_id)
         self._next_seq = 0
         self._gone = range(0)  # seqs that went with their rings
         self._arriving: Stamp | None = None
@@ -75,7 +81,7 @@ class Buffer:
     @property
     def extent(self) -> Extent | None:
         """How many frames it has room for. None before the first."""
-        return self._succession.extent
+        return self._store.extent
 
     def recover(self, now_ns: int) -> None:
         """Take over what a process before left of this boot. Before the camera starts.
@@ -85,7 +91,7 @@ class Buffer:
         yet is told as lost. No file makes this fail: one that cannot be used is removed, with a
         warning.
         """
-        stamps = self._succession.recover(now_ns)
+        stamps = self._store.recover(now_ns)
         if not stamps:
             return
         newest = stamps[-1]
@@ -95,7 +101,7 @@ class Buffer:
             self._next_seq = newest.seq + 1
             self._after_gap = True
             self._arrivals.told(newest.mono_ns)
-        self.size = self._rings.largest()
+        self.size = self._store.largest()
         _log.info(
             "camera %s: %d frames of before are there, the newest %.1f s old",
             self.name, self.held(), (now_ns - newest.mono_ns) / SECOND_NS,
@@ -131,6 +137,16 @@ class Buffer:
             self._interrupted = True
             self._arrivals.interrupted()
             self._after_gap = self._history.newest is not None
+        self._store.interrupted()
+
+    def take(self, packet: Packet) -> None:
+        """Keep what the camera has sent, in decoding order; its frame may come later.
+
+        Raises:
+            ConfigError: `memory` does not hold a second of packets.
+            RingError: the tmpfs has no room.
+        """
+        self._store.take(packet, self.rate or ASSUMED_RATE)
 
     def arrived(self, captured: Moment) -> Moment | None:
         """A frame is here; the stamp that it is kept under, after all that was told to be settled.
@@ -146,16 +162,23 @@ class Buffer:
             self._arrivals.ended()
 
     def begin(
-        self, captured: Moment, height: int, width: int, origin: Origin = LIVE
-    ) -> Slot | None:
+        self,
+        captured: Moment,
+        height: int,
+        width: int,
+        origin: Origin = LIVE,
+        packet: Packet | None = None,
+    ) -> Written | None:
         """A slot for the frame that has just arrived. None: all are leased; it is counted.
+
+        `packet`: the frame's, where packets are kept.
 
         Raises:
             ConfigError: `memory` does not hold two such frames.
             RingError: the tmpfs has no room.
         """
         frames = Format(height, width, self.rate or ASSUMED_RATE, self._largest)
-        ring = self._succession.ring_for(frames, self.after)
+        ring = self._store.ring_for(frames, self.after)
         with self._lock:
             newest = self._history.newest
             silent = newest is not None and captured.mono_ns - newest.mono_ns > self._stale_ns
@@ -164,23 +187,23 @@ class Buffer:
             self._after_gap = False
             self._arriving = stamp
             self._arrivals.begun(captured.mono_ns)
-        slot = ring.begin(stamp.seq, captured, height, width, origin)
+        slot = self._store.begin(stamp, frames, origin, packet)
         if slot is None:
             self._remember(self._stamped(ring, dropped=True), ring)
         return slot
 
-    def commit(self, slot: Slot, error: str | None = None) -> None:
+    def commit(self, slot: Written, error: str | None = None) -> None:
         """The slot is written; `error` says why its pixels mean nothing."""
-        height, width = slot.pixels.shape[:2]
+        height, width = slot.height, slot.width
         if self.size is None or width * height > self.size[0] * self.size[1]:
             self.size = (width, height)
         stamp = self._stamped(slot.ring, dropped=False)
-        slot.ring.commit(slot, error)
+        slot.commit(error)
         self._remember(stamp, slot.ring)
 
-    def discard(self, slot: Slot) -> None:
+    def discard(self, slot: Written) -> None:
         """Nothing came of the slot; its number is given again."""
-        slot.ring.discard(slot)
+        slot.discard()
         with self._lock:
             if self._arriving is not None:
                 self._next_seq = self._arriving.seq
@@ -191,13 +214,17 @@ class Buffer:
 
     def lease(self, seq: int) -> Lease | None:
         """Hold frame `seq`. None: it is gone."""
-        return self._rings.lease(seq)
+        return self._store.lease(seq)
+
+    def coded(self, seq: int) -> tuple[PacketRing, Shown] | None:
+        """Where a frame's packet is; None: it is gone, or the buffer holds pictures."""
+        return self._store.coded(seq)
 
     def why_gone(self, stamp: Stamp) -> Reason:
         """Why the pixels of a frame that cannot be leased are not there."""
         if stamp.seq in self._gone and not stamp.dropped:
             return "frames_lost"
-        return self._rings.why_gone(stamp)
+        return self._store.why_gone(stamp)
 
     def between(self, from_ns: int, to_ns: int) -> Sequence[Stamp]:
         """Stamps in [from, to] on the monotonic clock, oldest first, evicted ones included."""
@@ -273,18 +300,18 @@ class Buffer:
             return oldest.seq if oldest else 0
 
     def leased(self) -> int:
-        return self._rings.leased()
+        return self._store.leased()
 
     def held(self) -> int:
-        return len(self._rings)
+        return len(self._store)
 
     def evicted(self) -> int:
         """Frames that were held and gave way to newer ones."""
-        return self._rings.evicted()
+        return self._store.evicted()
 
     def strip(self) -> list[tuple[Stamp, bool]]:
         """The frames held, oldest first, and of each whether somebody leases it; a snapshot."""
-        held = self._rings.leases()
+        held = self._store.leases()
         stamps = self.after(min(held, default=0) - 1)
         return [(stamp, held[stamp.seq]) for stamp in stamps if stamp.seq in held]
 
@@ -295,9 +322,9 @@ class Buffer:
 
     def bytes(self) -> int:
         """Memory of all rings."""
-        return self._rings.bytes()
+        return self._store.bytes()
 
-    def _stamped(self, ring: FrameRing, *, dropped: bool) -> Stamp:
+    def _stamped(self, ring: Ring, *, dropped: bool) -> Stamp:
         """The stamp of the frame that is arriving, in the file before its slot is whole."""
         arriving = self._arriving
         if arriving is None:
@@ -306,7 +333,7 @@ class Buffer:
         mark(ring, stamp)
         return stamp
 
-    def _remember(self, stamp: Stamp, ring: FrameRing) -> None:
+    def _remember(self, stamp: Stamp, ring: Ring) -> None:
         with self._lock:
             self._history.append(stamp, ring.shape.stamps)
             self._arriving = None

@@ -11,6 +11,8 @@ from pathlib import Path
 from framebuf.errors import ConfigError, RingError
 
 SUFFIX = ".ring"
+PACKETS = ".packets"
+"""Of a ring of packets."""
 MEMORY_KINDS = ("tmpfs", "ramfs", "devtmpfs", "hugetlbfs")
 """File systems that are memory."""
 
@@ -46,9 +48,9 @@ class RingDirectory:
             raise
         return cls(path, descriptor, lock)
 
-    def names(self) -> list[str]:
+    def names(self, suffix: str = SUFFIX) -> list[str]:
         """What lies in the folder and is named like a ring, in order; it may be anything."""
-        return sorted(path.name for path in self.path.iterdir() if path.suffix == SUFFIX)
+        return sorted(path.name for path in self.path.iterdir() if path.suffix == suffix)
 
     def map_new(self, name: str, size: int, present: int, whose: str) -> mmap.mmap:
         """A new file (0600) of `size` bytes in place of any old one, zeroed and mapped.

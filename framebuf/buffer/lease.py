@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
 
 from framebuf.errors import FrameLostError
+from framebuf.frames import NOT_DECODED
 
 if TYPE_CHECKING:
-    from framebuf.buffer.ring import FrameRing
+    from collections.abc import Callable
+
     from framebuf.frames import Frame
+
+
+class Holder(Protocol):
+    """The ring that a lease is of."""
+
+    name: str
+
+    def holds(self, seq: int) -> bool: ...
+
+    def hold(self, lease: Lease, strong: int, weak: int) -> None: ...
 
 
 class Lease:
     """One reader's hold on one frame: strong, then weak, then released. Any thread."""
 
-    __slots__ = ("_frame", "_held", "_ring")
+    __slots__ = ("_frame", "_freed", "_held", "_ring")
 
-    def __init__(self, ring: FrameRing, frame: Frame) -> None:
+    def __init__(self, ring: Holder, frame: Frame) -> None:
         self._ring = ring
         self._frame = frame
         self._held = (1, 0)  # strong, weak; guarded by the ring's lock
+        self._freed: Callable[[], None] | None = None
 
     @property
     def frame(self) -> Frame:
@@ -43,6 +57,19 @@ class Lease:
     def release(self) -> None:
         """The frame is answered. Safe to call twice."""
         self._ring.hold(self, 0, 0)
+        self._let_go()
+
+    def develop(self, frame: Frame, freed: Callable[[], None]) -> None:
+        """Hold the frame's pixels too, where its ring has none; `freed` is called at the end."""
+        self._frame, self._freed = frame, freed
+        if self._held == (0, 0):  # released meanwhile, by another thread
+            self._let_go()
+
+    def _let_go(self) -> None:
+        freed, self._freed = self._freed, None
+        if freed is not None:
+            self._frame = replace(self._frame, pixels=NOT_DECODED)
+            freed()
 
     def turn(self, strong: int, weak: int) -> tuple[int, int] | None:
         """Become this; how many strong and weak holds that adds. Under the ring's lock.

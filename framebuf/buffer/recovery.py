@@ -22,8 +22,6 @@ from framebuf.frames import LIVE, Origin
 from framebuf.units import Moment
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from numpy.typing import NDArray
 
     from framebuf.buffer.directory import RingDirectory
@@ -51,9 +49,9 @@ class Recovered:
     stamps: list[Stamp]
 
 
-def number_of(file_name: str, camera: str) -> int | None:
+def number_of(file_name: str, camera: str, suffix: str = SUFFIX) -> int | None:
     """Which of the camera's rings a file is by its name; None: it is not the camera's."""
-    owner, _, number = file_name.removesuffix(SUFFIX).rpartition(".")
+    owner, _, number = file_name.removesuffix(suffix).rpartition(".")
     return int(number) if owner == camera and number.isdecimal() and len(number) < 19 else None
 
 
@@ -82,7 +80,7 @@ def recover(
         has = os.fstat(file).st_blocks * 512
         os.posix_fallocate(file, 0, shape.pixels_at)
         memory = mapped(file, shape.file_bytes, whole=has >= shape.file_bytes)
-        table = _stamps(shape, memory, now_ns)
+        table = stamp_table(memory, shape.stamps_at, shape.stamps, now_ns)
         frames = _frames(shape, memory, table, now_ns)
         absent = _without_memory(file, has, shape, [number for _, number in frames])
     except OSError as error:
@@ -99,7 +97,41 @@ def recover(
         with contextlib.suppress(OSError):
             memory.madvise(mmap.MADV_REMOVE, shape.slot_at(number), shape.stride)
     use = Slots(shape.slots, absent, held)
-    return Recovered(FrameRing(camera, shape, memory, file_name, use), _as_stamps(table))
+    return Recovered(FrameRing(camera, shape, memory, file_name, use), as_stamps(table))
+
+
+def read_row(file: int, magic: bytes, version: int) -> Any:
+    """The HEADER of an open file that has this magic and version.
+
+    Raises:
+        RingError: it is not such a file.
+        OSError: it cannot be read.
+    """
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        raise RingError("is not a file")
+    data = os.pread(file, layout.HEADER.itemsize, 0)
+    if len(data) < layout.HEADER.itemsize:
+        raise RingError("is shorter than a header")
+    row = np.frombuffer(data, layout.HEADER)[0]
+    if row["magic"] != magic:
+        raise RingError("is not a ring, or one that was never finished")
+    if row["version"] != version:
+        raise RingError(f"is a ring of version {row['version']}, not {version}")
+    if row["page"] != layout.PAGE:
+        raise RingError(f"has pages of {row['page']} bytes, not {layout.PAGE}")
+    return row
+
+
+def whose(row: Any) -> tuple[str, str]:
+    """Boot id and camera of a HEADER.
+
+    Raises:
+        RingError: they are not legible.
+    """
+    try:
+        return row["boot_id"].decode("ascii"), row["camera"].decode("ascii")
+    except UnicodeDecodeError as error:
+        raise RingError("has no legible header") from error
 
 
 def read_header(file: int) -> Header:
@@ -110,18 +142,7 @@ def read_header(file: int) -> Header:
         OSError: it cannot be read.
     """
     about = os.fstat(file)
-    if not stat.S_ISREG(about.st_mode):
-        raise RingError("is not a file")
-    data = os.pread(file, layout.HEADER.itemsize, 0)
-    if len(data) < layout.HEADER.itemsize:
-        raise RingError("is shorter than a header")
-    row = np.frombuffer(data, layout.HEADER)[0]
-    if row["magic"] != layout.MAGIC:
-        raise RingError("is not a ring, or one that was never finished")
-    if row["version"] != layout.VERSION:
-        raise RingError(f"is a ring of version {row['version']}, not {layout.VERSION}")
-    if row["page"] != layout.PAGE:
-        raise RingError(f"has pages of {row['page']} bytes, not {layout.PAGE}")
+    row = read_row(file, layout.MAGIC, layout.VERSION)
     slots, stride, stamps = (int(row[name]) for name in ("slots", "stride", "stamps"))
     shape = layout.Shape(slots, stride, stamps)
     if not slots or not stamps or not stride or stride != shape.stride:
@@ -130,38 +151,7 @@ def read_header(file: int) -> Header:
         raise RingError(f"has {about.st_size} bytes, not the {shape.file_bytes} that it says")
     if about.st_blocks * 512 < shape.pixels_at:
         raise RingError("has holes where its tables should be")
-    try:
-        return Header(shape, row["boot_id"].decode("ascii"), row["camera"].decode("ascii"))
-    except UnicodeDecodeError as error:
-        raise RingError("has no legible header") from error
-
-
-def remove_strangers(directory: RingDirectory, cameras: Collection[str], boot_id: str) -> None:
-    """Remove what belongs to none of these cameras or to another boot, and tell each.
-
-    Their memory is needed, and nobody would ever read them. What is no ring at all goes too, with
-    a warning: the folder is ours alone.
-    """
-    for name in directory.names():
-        try:
-            file = directory.open_file(name)
-            try:
-                header = read_header(file)
-            finally:
-                os.close(file)
-        except (OSError, RingError) as error:
-            remove_broken(directory, name, error)
-            continue
-        if header.boot_id != boot_id:
-            why = "of another boot"
-        elif header.camera not in cameras:
-            why = f"of camera {header.camera}, which is none of this node's"
-        elif number_of(name, header.camera) is None:
-            why = f"of camera {header.camera}, which is not named like one"
-        else:
-            continue
-        _log.info("%s: removing a ring %s", directory.path / name, why)
-        directory.remove(name)
+    return Header(shape, *whose(row))
 
 
 def remove_broken(directory: RingDirectory, name: str, error: OSError | RingError) -> None:
@@ -174,12 +164,12 @@ def remove_broken(directory: RingDirectory, name: str, error: OSError | RingErro
         _log.warning("%s stays: %s", directory.path / name, stays.strerror)
 
 
-def _stamps(shape: layout.Shape, memory: mmap.mmap, now_ns: int) -> NDArray[Any]:
-    """The consistent entries of the table, by seq, their times ascending too."""
-    table = np.array(np.ndarray(shape.stamps, layout.STAMP, memory, offset=shape.stamps_at))
+def stamp_table(memory: mmap.mmap, at: int, count: int, now_ns: int) -> NDArray[Any]:
+    """The consistent entries of the table there, by seq, their times ascending too."""
+    table = np.array(np.ndarray(count, layout.STAMP, memory, offset=at))
     seq = table["seq"]
     good = (table["mark"] == seq + np.uint64(1)) & (seq < _LIMIT)
-    good &= seq % np.uint64(shape.stamps) == np.arange(shape.stamps, dtype=np.uint64)
+    good &= seq % np.uint64(count) == np.arange(count, dtype=np.uint64)
     good &= _sane(table, now_ns)
     table = table[good]
     table = table[np.argsort(table["seq"])]
@@ -250,7 +240,8 @@ def _origin(row: NDArray[Any]) -> Origin:
     return Origin(position if position >= 0 else None, name or None)
 
 
-def _as_stamps(table: NDArray[Any]) -> list[Stamp]:
+def as_stamps(table: NDArray[Any]) -> list[Stamp]:
+    """Of a table's consistent entries."""
     return [
         Stamp(
             int(row["seq"]),

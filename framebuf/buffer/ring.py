@@ -35,6 +35,22 @@ class Slot:
     pixels: NDArray[np.uint8]
     """(height, width, 3) uint8, BGR; to be written in place."""
 
+    @property
+    def height(self) -> int:
+        return int(self.pixels.shape[0])
+
+    @property
+    def width(self) -> int:
+        return int(self.pixels.shape[1])
+
+    def commit(self, error: str | None = None) -> None:
+        """See FrameRing."""
+        self.ring.commit(self, error)
+
+    def discard(self) -> None:
+        """See FrameRing."""
+        self.ring.discard(self)
+
 
 class FrameRing:
     """Fixed slots; one thread writes, any thread leases.

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from framebuf.buffer.layout import Shape
     from framebuf.buffer.quota import Format, Quota
     from framebuf.buffer.rings import Rings
+    from framebuf.buffer.store import Ring
 
 _log = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ class Succession:
         if stamps and newest is not None:
             if not stamps[-1].dropped and not self._rings.holds(stamps[-1].seq):
                 self._rings.lose(stamps[-1].seq)  # the crash came before its pixels were whole
-            self.extent = self._quota.extent(_rate(stamps), newest.shape.stride)
+            self.extent = self._quota.extent(rate_of(stamps), newest.shape.stride)
         # the configuration may allow less than it did
         self._rings.give_room(0, self._rings.all(), within=self._within(stamps), weak=True)
         return stamps
@@ -185,7 +186,7 @@ class Succession:
         return f"<Succession {self._name} {self._made} made, {self._rings}>"
 
 
-def mark(ring: FrameRing, stamp: Stamp) -> None:
+def mark(ring: Ring, stamp: Stamp) -> None:
     """Write the stamp of a frame into the ring's file."""
     flags = STAMP_DROPPED * stamp.dropped | STAMP_AFTER_GAP * stamp.after_gap
     ring.stamp(stamp.seq, stamp.captured, flags)
@@ -201,7 +202,7 @@ def _merged(lists: Iterable[list[Stamp]]) -> list[Stamp]:
     return merged
 
 
-def _rate(stamps: Sequence[Stamp]) -> float:
+def rate_of(stamps: Sequence[Stamp]) -> float:
     """Frames a second, of those that came last."""
     steps = [b.mono_ns - a.mono_ns for a, b in pairwise(stamps[-32:])]
     return SECOND_NS / max(1, statistics.median(steps)) if steps else ASSUMED_RATE

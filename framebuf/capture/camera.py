@@ -120,6 +120,7 @@ class Camera:
             size=wanted.size,
             patience_s=patience_s(wanted.stale_ns),
             stop=self._stop,
+            **({"encoded": True} if wanted.store == "encoded" else {}),
         )
         try:
             if source.rate is None and wanted.fps is None and not self.has_opened:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from framebuf.capture.libav import Video, decoded
+from framebuf.capture.codedvideo import CodedVideo
+from framebuf.capture.libav import Video
 from framebuf.capture.pace import Pacer
 from framebuf.errors import SourceError
 from framebuf.frames import Origin
@@ -26,7 +27,7 @@ _ASSUMED_RATE = 25.0
 class Film:
     """Plays a video file, on one thread. Each frame is decoded while its turn comes."""
 
-    def __init__(self, path: Path, video: Video, stop: threading.Event) -> None:
+    def __init__(self, path: Path, video: Video | CodedVideo, stop: threading.Event) -> None:
         self.rate = video.average_rate or video.guessed_rate
         self.clock = None
         self.largest = 0
@@ -39,13 +40,14 @@ class Film:
         self._at_s: float | None = None  # the last frame's place on the file's clock
 
     @classmethod
-    def open(cls, path: Path, stop: threading.Event) -> Film:
-        """Open the file at its first frame.
+    def open(cls, path: Path, stop: threading.Event, *, encoded: bool = False) -> Film:
+        """Open the file at its first frame. `encoded`: nothing is decoded.
 
         Raises:
             SourceError: it is no video.
         """
-        return cls(path, Video.open(str(path)), stop)
+        video = Video.open(str(path))
+        return cls(path, CodedVideo.of(video) if encoded else video, stop)
 
     def measure(self) -> float | None:
         """At which it is played."""
@@ -73,7 +75,7 @@ class Film:
             for packet in self._video.packets():
                 if self._stop.is_set():
                     raise SourceError("stopped")
-                for picture in decoded(packet):
+                for picture in self._video.pictures(packet):
                     # A damaged frame has no time of its own, so its step is the usual one
                     yield position, picture, None if isinstance(picture, str) else picture.time
                     position += 1
@@ -81,7 +83,7 @@ class Film:
                 raise SourceError(f"{self._path} has no frames")
             # Not every format seeks back to its first frame
             self._video.close()
-            self._video = Video.open(str(self._path))
+            self._video = self._video.reopened(str(self._path))
 
     def close(self) -> None:
         self._video.close()

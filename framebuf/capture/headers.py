@@ -50,3 +50,12 @@ def _size_of_jpeg(head: bytes) -> tuple[int, int]:
         # a fill byte, or a segment
         at += 1 if marker == 0xFF else 2 + struct.unpack_from(">H", head, at + 2)[0]
     return 0, 0
+
+
+def jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """Height, width as a JPEG's header says; None where it says nothing that is known."""
+    try:
+        width, height = _size_of_jpeg(data[:_HEAD])
+    except (struct.error, IndexError):  # cut short
+        return None
+    return (height, width) if height and width else None

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, SupportsFloat, TypeAlias
 
 import av
 import numpy as np
-from av.video.reformatter import VideoReformatter
 
+from framebuf.buffer.decoder import Converter
+from framebuf.capture.presentation import CodedPicture
 from framebuf.capture.source import Grab, without_credentials
 from framebuf.errors import SourceError
 from framebuf.frames import LIVE, Origin
@@ -28,15 +29,12 @@ _HIGHEST_RATE = 1000
 _NO_TIMESTAMPS = 0x80
 """AVFMT_NOTIMESTAMPS of libavformat/avformat.h."""
 
-# Before 17 there is no such parameter, and one thread
-_ONE_THREAD: dict[str, Any] = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
-
 TimedOut = av.error.ExitError
 """So libav says that a time-out passed."""
 Packet: TypeAlias = "av.Packet[VideoStream]"
-Timed: TypeAlias = "av.Packet[VideoStream] | VideoFrame"
-Picture: TypeAlias = "VideoFrame | str"
-"""A decoded frame, or why it could not be decoded."""
+Timed: TypeAlias = "av.Packet[VideoStream] | VideoFrame | CodedPicture"
+Picture: TypeAlias = "VideoFrame | CodedPicture | str"
+"""A frame, decoded or not, or why it could not be decoded."""
 
 
 class Video:
@@ -46,7 +44,7 @@ class Video:
         self.name = name
         self._container = container
         self._stream = stream
-        self._reformatter = VideoReformatter()
+        self._converter = Converter()
         self._size = (16, 16)  # height, width of the last good picture
         # Frame threads would hold back a frame each, and blame a broken packet on a later one;
         # a file stands in for a camera, and costs what the camera would
@@ -78,6 +76,23 @@ class Video:
         return cls(name, container, container.streams.video[0])
 
     @property
+    def codec(self) -> str:
+        """As libav names it."""
+        return self._stream.codec_context.name
+
+    @property
+    def extradata(self) -> bytes:
+        """Parameter sets that stand outside the packets."""
+        return bytes(self._stream.codec_context.extradata or b"")
+
+    @property
+    def delay(self) -> int:
+        """Pictures that a decoder holds back to put them in order, as far as is known."""
+        context = self._stream.codec_context
+        depth = getattr(context, "reorder_depth", None)  # from 15 on
+        return int(depth if depth is not None else 2 * context.has_b_frames)
+
+    @property
     def average_rate(self) -> float | None:
         """Frames a second, as the container tells or as was measured on opening."""
         return _sane(self._stream.average_rate)
@@ -103,28 +118,28 @@ class Video:
         except av.FFmpegError as error:
             raise SourceError(f"reading {self.name} failed: {_why(error)}") from error
 
+    def pictures(self, packet: Packet) -> list[Picture]:
+        """The pictures of one packet; an empty one gives those that were held back."""
+        return [*decoded(packet)]
+
     def grab(self, picture: Picture, captured: Moment, origin: Origin = LIVE) -> Grab:
         if isinstance(picture, str):
             return Grab(captured, *self._size, origin=origin, error=picture)
+        if isinstance(picture, CodedPicture):
+            raise TypeError(f"expected a picture that is decoded, got {picture}")
         self._size = (picture.height, picture.width)
         write = functools.partial(self._write, picture)
         return Grab(captured, picture.height, picture.width, write, origin)
 
     def _write(self, frame: VideoFrame, dst: NDArray[np.uint8]) -> None:
         try:
-            bgr = self._converted(frame, "bgr24")
-            if bgr.planes[0].line_size < 0:
-                # Raw video that stands bottom up is handed through as it is; the buffer of such
-                # a plane would be read past its end
-                bgr = self._converted(self._converted(frame, "rgb24"), "bgr24")
-        except (av.FFmpegError, ValueError) as error:
-            raise SourceError(f"{self.name}: {frame.format.name} does not convert") from error
-        plane = bgr.planes[0]
-        lines = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
-        np.copyto(dst, lines[: bgr.height, : bgr.width * 3].reshape(bgr.height, bgr.width, 3))
+            np.copyto(dst, self._converter.bgr(frame))
+        except ValueError as error:
+            raise SourceError(f"{self.name}: {error}") from error
 
-    def _converted(self, frame: VideoFrame, to: str) -> VideoFrame:
-        return self._reformatter.reformat(frame, format=to, **_ONE_THREAD)
+    def reopened(self, source: str) -> Video:
+        """The same once more, from its beginning; this one is closed."""
+        return Video.open(source)
 
     def close(self) -> None:
         self._container.close()
@@ -141,7 +156,7 @@ def jpeg_fault(jpeg: bytes) -> str | None:
     return None if frames else "the JPEG holds no picture"
 
 
-def decoded(packet: Packet) -> list[Picture]:
+def decoded(packet: Packet) -> list[VideoFrame | str]:
     """The pictures of one packet; one that is damaged, as the text that says so."""
     try:
         frames = packet.decode()

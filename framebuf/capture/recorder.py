@@ -55,6 +55,8 @@ class Recorder:
             ConfigError: no frame ever fitted into memory.
             RingError: the tmpfs has no room.
         """
+        for packet in grab.packets:
+            self._buffer.take(packet)
         captured = self._buffer.arrived(grab.captured)
         if captured is None:
             self.outdated += 1
@@ -67,7 +69,8 @@ class Recorder:
 
     def _keep(self, grab: Grab, captured: Moment) -> None:
         try:
-            slot = self._buffer.begin(captured, grab.height, grab.width, grab.origin)
+            packet = () if grab.packet is None else (grab.packet,)
+            slot = self._buffer.begin(captured, grab.height, grab.width, grab.origin, *packet)
         except ConfigError as error:
             self.oversized += 1
             if self._has_fitted:

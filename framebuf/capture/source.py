@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from framebuf.buffer.coded import Packet
     from framebuf.capture.clock import StreamClock
 
 URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
@@ -62,6 +63,12 @@ class Grab:
 
     error: str | None = None
     """Why the picture, which exists, cannot be decoded; nothing is written then."""
+
+    packets: tuple[Packet, ...] = ()
+    """What has come since the grab before, in decoding order, where nothing is decoded."""
+
+    packet: Packet | None = None
+    """This frame's own: one of those, or one that came before."""
 
 
 class Source(Protocol):

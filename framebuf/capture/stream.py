@@ -6,7 +6,8 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from framebuf.capture.clock import StreamClock
-from framebuf.capture.libav import TimedOut, Video, decoded, nanoseconds
+from framebuf.capture.codedvideo import CodedVideo
+from framebuf.capture.libav import TimedOut, Video, nanoseconds
 from framebuf.capture.pace import Meter
 from framebuf.capture.source import PATIENCE_S, now
 from framebuf.errors import SourceError
@@ -15,7 +16,8 @@ from framebuf.units import SECOND_NS
 if TYPE_CHECKING:
     import threading
 
-    from framebuf.capture.libav import Packet, Timed
+    from framebuf.capture.libav import Packet as Received
+    from framebuf.capture.libav import Timed
     from framebuf.capture.source import Grab
     from framebuf.units import Moment
 
@@ -32,7 +34,7 @@ _MOST_HELD = 250
 class Stream:
     """A live stream, on one thread. Frames are stamped by the stream's clock, else on arrival."""
 
-    def __init__(self, video: Video, stop: threading.Event, patience_s: float) -> None:
+    def __init__(self, video: Video | CodedVideo, stop: threading.Event, patience_s: float) -> None:
         # Not the guessed one: of MJPEG, whose packets carry no times, it is a made-up 25
         self.rate = video.average_rate
         self.clock = StreamClock()
@@ -43,7 +45,7 @@ class Stream:
         self._silent_ns = round(0.9 * patience_s * SECOND_NS)
         self._broken_ns = max(_BROKEN_NS, round(3 * patience_s * SECOND_NS))
         self._packets = video.packets()
-        self._held: deque[tuple[Packet, Moment]] = deque()
+        self._held: deque[tuple[Received, Moment]] = deque()
         self._ready: deque[Grab] = deque()
         self._good_ns: int | None = None  # when the last good picture came
         self._any = False
@@ -51,8 +53,17 @@ class Stream:
         self._opened_ns = now().mono_ns
 
     @classmethod
-    def open(cls, url: str, stop: threading.Event, patience_s: float = PATIENCE_S) -> Stream:
+    def open(
+        cls,
+        url: str,
+        stop: threading.Event,
+        patience_s: float = PATIENCE_S,
+        *,
+        encoded: bool = False,
+    ) -> Stream:
         """Connect, RTSP over TCP. `patience_s`: how long no frame may come.
+
+        `encoded`: nothing is decoded.
 
         Raises:
             SourceError: no answer within two seconds (where frames may be slower, as long as three
@@ -71,7 +82,7 @@ class Stream:
             if not isinstance(error.__cause__, TimedOut):
                 raise
             raise SourceError(f"{error}; {_SLOWER}") from error
-        return cls(video, stop, patience_s)
+        return cls(CodedVideo.of(video) if encoded else video, stop, patience_s)
 
     def measure(self) -> float | None:
         """Frames a second: what the stream says, else what arrives; those frames are kept.
@@ -121,11 +132,11 @@ class Stream:
             self._decode(*self._held.popleft(), before_ns)
             before_ns = None
 
-    def _hold(self, packet: Packet, arrived: Moment) -> None:
+    def _hold(self, packet: Received, arrived: Moment) -> None:
         self.clock.arrived(self._time(packet), arrived.mono_ns)
         self._held.append((packet, arrived))
 
-    def _next(self) -> tuple[Packet | None, Moment]:
+    def _next(self) -> tuple[Received | None, Moment]:
         """The next packet, and when it came; None: the stream is over.
 
         Raises:
@@ -156,8 +167,8 @@ class Stream:
             return None
         return 2 * times[1] - times[2]
 
-    def _decode(self, packet: Packet, arrived: Moment, untimed_ns: int | None) -> None:
-        for picture in decoded(packet):
+    def _decode(self, packet: Received, arrived: Moment, untimed_ns: int | None) -> None:
+        for picture in self._video.pictures(packet):
             broken = isinstance(picture, str)
             # Joined between two key frames, the first packets are no loss
             if broken and not self._any and not packet.is_keyframe:

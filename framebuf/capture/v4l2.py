@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import cv2
 
+from framebuf.buffer.coded import Head, Packet
+from framebuf.capture.headers import jpeg_size
 from framebuf.capture.pace import Meter
 from framebuf.capture.source import Grab, now
 from framebuf.errors import SourceError
@@ -20,11 +22,14 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from framebuf.units import Moment
+
 _log = logging.getLogger(__name__)
 
 _SELECT_TIMEOUT = ("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "2")
 """Seconds that a grab waits for a frame: ten, and only the environment changes it."""
 _MJPG = cv2.VideoWriter.fourcc(*"MJPG")
+_JPEG = b"\xff\xd8"
 _HIGHEST_RATE = 1000
 _WHY = {
     errno.ENOENT: "there is no such device; is it plugged in?",
@@ -40,9 +45,15 @@ class Device:
     """An open device, on one thread. Frames are stamped as they arrive."""
 
     def __init__(
-        self, path: str, capture: cv2.VideoCapture, size: tuple[int, int], stop: threading.Event
+        self,
+        path: str,
+        capture: cv2.VideoCapture,
+        size: tuple[int, int],
+        stop: threading.Event,
+        *,
+        encoded: bool = False,
     ) -> None:
-        """`size`: width, height."""
+        """`size`: width, height. `encoded`: it gives JPEGs, which stay as they are."""
         self.clock = None
         self.largest = 0
         rate = capture.get(cv2.CAP_PROP_FPS)
@@ -51,6 +62,7 @@ class Device:
         self._capture = capture
         self._size = size
         self._stop = stop
+        self._encoded = encoded
 
     @classmethod
     def open(
@@ -60,12 +72,15 @@ class Device:
         *,
         size: tuple[int, int] | None = None,
         fps: float | None = None,
+        encoded: bool = False,
         opener: Callable[[str, int], cv2.VideoCapture] = cv2.VideoCapture,
     ) -> Device:
         """Open it and ask for `size` (width, height) and `fps`; what it grants otherwise is logged.
 
+        `encoded`: ask for JPEGs too, and leave them as they are.
+
         Raises:
-            SourceError: it is not there, not ours, or no camera.
+            SourceError: it is not there, not ours, or no camera; or it gives no JPEGs.
         """
         _check(path)
         os.environ.setdefault(*_SELECT_TIMEOUT)
@@ -73,8 +88,11 @@ class Device:
         if not capture.isOpened():
             capture.release()
             raise SourceError(f"cannot open {path}: no camera, or another program has it")
-        _ask(capture, size, fps)
-        device = cls(path, capture, _size_of(capture), stop)
+        if encoded:
+            _ask_jpegs(path, capture, size, fps)
+        else:
+            _ask(capture, size, fps)
+        device = cls(path, capture, _size_of(capture), stop, encoded=encoded)
         device._tell(size, fps)
         return device
 
@@ -101,7 +119,20 @@ class Device:
             _check(self._path)
             raise SourceError(f"{self._path} gives no frames")
         width, height = self._size
-        return Grab(now(), height, width, self._write)
+        arrived = now()
+        return self._jpeg(arrived) if self._encoded else Grab(arrived, height, width, self._write)
+
+    def _jpeg(self, arrived: Moment) -> Grab:
+        """The frame as the device gave it, from the memory that its next one takes."""
+        good, data = self._capture.retrieve()
+        jpeg = data.tobytes() if good else b""
+        if good and not jpeg.startswith(_JPEG):
+            raise SourceError(
+                f'{self._path} gives pictures that are no JPEGs; give its camera store = "raw"'
+            )
+        height, width = jpeg_size(jpeg) or (self._size[1], self._size[0])
+        packet = Packet(jpeg, Head("mjpeg", b"", height, width))
+        return Grab(arrived, height, width, packets=(packet,), packet=packet)
 
     def _write(self, dst: NDArray[np.uint8]) -> str | None:
         """Into the slot; OpenCV silently makes a new array where the size is another."""
@@ -155,6 +186,22 @@ def _ask(capture: cv2.VideoCapture, size: tuple[int, int] | None, fps: float | N
     if (size is not None and size != _size_of(capture)) or (fps and 0 < granted < fps):
         capture.set(cv2.CAP_PROP_FOURCC, _MJPG)
         _ask_size(capture, size, fps)
+
+
+def _ask_jpegs(
+    path: str, capture: cv2.VideoCapture, size: tuple[int, int] | None, fps: float | None
+) -> None:
+    """Ask for JPEGs as they are.
+
+    Raises:
+        SourceError: the device has none.
+    """
+    capture.set(cv2.CAP_PROP_FOURCC, _MJPG)
+    _ask_size(capture, size, fps)
+    capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
+    if int(capture.get(cv2.CAP_PROP_FOURCC)) != _MJPG or capture.get(cv2.CAP_PROP_CONVERT_RGB):
+        capture.release()
+        raise SourceError(f'{path} gives no JPEGs as they are; give its camera store = "raw"')
 
 
 def _ask_size(capture: cv2.VideoCapture, size: tuple[int, int] | None, fps: float | None) -> None:

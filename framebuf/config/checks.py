@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from framebuf.config.file import LISTEN
@@ -12,7 +13,6 @@ from framebuf.config.tables import RESERVED_NAMES, Camera, Model
 
 if TYPE_CHECKING:
     from framebuf.config.file import Loaded
-    from framebuf.errors import ConfigError
 
 
 def check(loaded: Loaded) -> None:
@@ -72,8 +72,10 @@ def _check_camera(loaded: Loaded, key: str, camera: Camera) -> None:
             remedy = f"did you mean {near[0]}?" if near else f"add a [[model]] named {name}"
             raise loaded.error(f"{key}.models", f"there is no model {name}", remedy)
     _check_chain(loaded, f"{key}.models", camera)
-    if camera.store == "encoded":
-        raise _later(loaded, f"{key}.store", 'store = "encoded"')
+    if camera.store == "encoded" and Path(camera.source).is_dir():
+        raise loaded.error(
+            f"{key}.store", "a folder of pictures has no packets", 'give store = "raw"'
+        )
     if camera.buffer.is_zero:
         raise loaded.error(f"{key}.buffer", "holds nothing", "give a duration or frames above 0")
     if not camera.memory.bytes:
@@ -144,7 +146,3 @@ def _check_model(loaded: Loaded, key: str, model: Model) -> None:
             raise loaded.error(f"{key}.{name}", "is not finite", "give three plain numbers")
     if model.std and 0.0 in model.std:
         raise loaded.error(f"{key}.std", "contains 0", "pixels are divided by it: give it above 0")
-
-
-def _later(loaded: Loaded, key: str, what: str = "it") -> ConfigError:
-    return loaded.error(key, f"{what} is not in this version", "leave it out")

@@ -58,6 +58,8 @@ class Node(Table, frozen=True, kw_only=True):
     state_dir: str = "/var/lib/framebuf"
     max_pending: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 32
     remember: Duration = _default(Duration.of_seconds(3600))
+    decoders: Annotated[int, msgspec.Meta(ge=1, le=64)] | None = None
+    """Threads that decode frames of cameras with an encoded store. None: half the cores."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 

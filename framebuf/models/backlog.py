@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from framebuf.frames import Frame, Part
     from framebuf.results import FrameResult
 
+    LetGo = Callable[[], None]
+    Developed = Callable[[Frame, Callable[[], LetGo]], None]
+
 
 def _nothing() -> None:
     """Nobody wants to know."""
@@ -43,6 +46,11 @@ class Job:
     """Its turn shares a batch, and the accelerator, with no other."""
     begun: Callable[[], None] = _nothing
     """Called before anything is done with it. On a prepare thread."""
+    paused: Callable[[], None] = _nothing
+    """Called where it waits again, as after it was decoded: `begun` is then called once more."""
+    developed: Developed | None = None
+    """Where the frame is wanted as a whole and beyond its way into a tensor: called once it is
+    decoded, with it and a maker of what is to be called when its pixels are needed no more."""
     downstream: bool = False
     """A part that another model has found: it goes before all that is not."""
 
@@ -134,7 +142,11 @@ class Backlog:
 
 
 def _rank(turn: _Turn, now_ns: int) -> tuple[bool, int, int, int]:
-    job = turn.jobs[0]
-    waited_s = (now_ns - max(job.ready_ns, turn.served_ns)) // SECOND_NS
+    return rank(turn.jobs[0], now_ns, turn.served_ns, turn.place)
+
+
+def rank(job: Job, now_ns: int, served_ns: int, place: int) -> tuple[bool, int, int, int]:
+    """How urgent a turn's first job is; lower goes first. The rest is of the turn."""
+    waited_s = (now_ns - max(job.ready_ns, served_ns)) // SECOND_NS
     allowed_ms = max(0, job.deadline_ns - job.ready_ns) // 10**6
-    return (not job.downstream, -(job.priority + waited_s), allowed_ms.bit_length(), turn.place)
+    return (not job.downstream, -(job.priority + waited_s), allowed_ms.bit_length(), place)

@@ -96,10 +96,16 @@ class Batch:
                 tensor[slot] = 0
         return tensor
 
-    def add(self, pixels: NDArray[np.uint8], corner: tuple[int, int] = (0, 0)) -> int:
+    def add(
+        self,
+        pixels: NDArray[np.uint8],
+        corner: tuple[int, int] = (0, 0),
+        size: tuple[int, int] | None = None,
+    ) -> int:
         """Write a frame, (height, width, 3) uint8 BGR, into the lowest empty slot; returns that.
 
-        `corner` is where the pixels begin, left and top, where they are a part of a frame.
+        `corner` is where the pixels begin, left and top, where they are a part of a frame; `size`,
+        width and height, what they are a smaller picture of, if they are one.
 
         Raises:
             IndexError: the batch is full.
@@ -108,13 +114,17 @@ class Batch:
         if None not in self._placements:
             raise IndexError(f"the batch is full: {self.size} of {self.size} slots hold frames")
         slot = self._placements.index(None)
-        self.add_at(slot, pixels, corner)
+        self.add_at(slot, pixels, corner, size)
         return slot
 
     def add_at(
-        self, index: int, pixels: NDArray[np.uint8], corner: tuple[int, int] = (0, 0)
+        self,
+        index: int,
+        pixels: NDArray[np.uint8],
+        corner: tuple[int, int] = (0, 0),
+        size: tuple[int, int] | None = None,
     ) -> None:
-        """Write a frame into one slot, over the frame that may be there. `corner` as in `add`.
+        """Write a frame into one slot, over the frame that may be there. The rest as in `add`.
 
         Raises:
             IndexError: there is no such slot.
@@ -124,7 +134,7 @@ class Batch:
         self._claim()
         self._outputs = None
         self._placements[index] = None
-        placement = self._preparer.write(pixels, row)
+        placement = self._preparer.write(pixels, row, size)
         self._placements[index] = placement.shifted(*corner) if any(corner) else placement
 
     def clear(self) -> None:

@@ -112,7 +112,7 @@ class Chain:
                 job.answered(FrameResult(second.model, error=WITHDRAWN))
 
     def _crops(self, one: Crossing, found: Sequence[Detection]) -> list[Job]:
-        height, width = one.job.frame.pixels.shape[:2]
+        height, width = one.job.frame.height, one.job.frame.width
         now = time.monotonic_ns()
         return [
             Job(

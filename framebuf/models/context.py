@@ -184,10 +184,10 @@ class Context:
                 taken_ns.append(time.monotonic_ns())
                 jobs.append(job)
                 job.begun()
-                if job.part is None:
-                    batch.add(job.frame.pixels)
-                else:
-                    batch.add(job.part.of(job.frame.pixels), (job.part.x, job.part.y))
+                frame, part = job.frame, job.part
+                corner = (0, 0) if part is None else (part.x, part.y)
+                size = (frame.width, frame.height) if part is None else (part.width, part.height)
+                batch.add(frame.seen(part), corner, size)
                 job.prepared()
             line.prepared(run)
             if not jobs:

@@ -13,7 +13,7 @@ from framebuf.models.family import members
 from framebuf.models.own_words import completed
 from framebuf.models.parity import Member, enforce
 from framebuf.models.platforms import cores_of, is_simulated
-from framebuf.models.prepare import open_preparer
+from framebuf.models.prepare import open_preparer, resize_of
 from framebuf.models.runtimes import open_runtime, platform_of
 from framebuf.models.tasks import open_task
 from framebuf.models.tasks.detect import Detect
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from framebuf.config import Model
     from framebuf.models.family import Family
+    from framebuf.models.placement import Resize
     from framebuf.models.runtimes import Runtime
     from framebuf.models.tasks import Task
     from framebuf.models.tensor import TensorSpec
@@ -50,6 +51,9 @@ class Network:
 
     tasks: tuple[Task, ...] = ()
     """Of the contexts, one each."""
+
+    resize: Resize = "letterbox"
+    """How a frame comes into its input."""
 
     def retune(self, threshold: float, iou: float) -> None:
         """Detectors find what reaches these from the next batch on; other tasks have neither."""
@@ -106,6 +110,7 @@ def open_network(model: Model, *, cores: int | None = None) -> Network:
         tuple(opening.contexts),
         spread,
         tuple(opening.tasks),
+        resize_of(model),
     )
 
 

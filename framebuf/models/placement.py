@@ -10,6 +10,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from framebuf.frames import Part
+
 Resize = Literal["letterbox", "stretch", "center-crop"]
 
 CROP = 224 / 256
@@ -70,6 +72,41 @@ class Fit:
     """Size in the tensor, pixels."""
     height: int
     placement: Placement
+
+    def of(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The part, of the frame or of a smaller picture of it; a view."""
+        place = self.placement
+        high, wide = pixels.shape[:2]
+        if (high, wide) == (place.frame_height, place.frame_width):
+            return pixels[self.rows, self.columns]
+        rows = _scaled(self.rows, high, place.frame_height)
+        return pixels[rows, _scaled(self.columns, wide, place.frame_width)]
+
+
+def halvings(
+    resize: Resize, frame: tuple[int, int], part: Part | None, tensor: tuple[int, int]
+) -> int:
+    """How often a frame's sides may be halved, three times at most, and still cover the tensor.
+
+    `part`: what the model sees of the frame; it keeps its edges. Sizes are width, height.
+    """
+    x, y, width, height = (
+        (0, 0, *frame) if part is None else (part.x, part.y, part.width, part.height)
+    )
+    fitted = fit(resize, (width, height), tensor)
+    seen_w = fitted.columns.stop - fitted.columns.start
+    seen_h = fitted.rows.stop - fitted.rows.start
+    for times in (3, 2, 1):
+        parts = 2**times
+        covers = seen_w >= parts * fitted.width and seen_h >= parts * fitted.height
+        if covers and not (x % parts or y % parts):
+            return times
+    return 0
+
+
+def _scaled(part: slice, pixels: int, of: int) -> slice:
+    start = part.start * pixels // of
+    return slice(start, max(start + 1, -(-part.stop * pixels // of)))
 
 
 def fit(resize: Resize, frame: tuple[int, int], tensor: tuple[int, int]) -> Fit:

@@ -63,11 +63,14 @@ class Preparer:
         self._scratch = np.empty((*shape, 3), np.uint8)
         self._plane = np.empty(shape, np.uint8)
 
-    def write(self, pixels: NDArray[np.uint8], row: NDArray[Any]) -> Placement:
+    def write(
+        self, pixels: NDArray[np.uint8], row: NDArray[Any], size: tuple[int, int] | None = None
+    ) -> Placement:
         """Write a frame into a slot, in place.
 
         `pixels` is (height, width, 3) uint8, BGR, of any size; `row` is one slot of the tensor,
-        such as `tensor[3]`, without the batch axis, of the input's dtype.
+        such as `tensor[3]`, without the batch axis, of the input's dtype. `size`, width and height:
+        the pixels are a smaller picture of a frame of that size, which the placement is for.
 
         Raises:
             TypeError: `pixels` or `row` has another dtype; nothing was written.
@@ -78,7 +81,7 @@ class Preparer:
             raise ValueError(f"expected a slot of {self._slot}, got {row.shape}")
         if row.dtype != self.spec.dtype:
             raise TypeError(f"expected a slot of {self.spec.dtype}, got {row.dtype}")
-        frame_h, frame_w, _ = pixels.shape
+        frame_w, frame_h = size or (pixels.shape[1], pixels.shape[0])
         fitted = self._fit
         if (
             fitted is None
@@ -102,7 +105,7 @@ class Preparer:
         part = canvas[y : y + height, x : x + width]
         _in_place(
             cv2.resize(
-                pixels[fitted.rows, fitted.columns],
+                fitted.of(pixels),
                 (width, height),
                 dst=part,
                 interpolation=cv2.INTER_LINEAR,
@@ -160,11 +163,17 @@ def open_preparer(model: Model, spec: TensorSpec) -> Preparer:
             "mean = [123.675, 116.28, 103.53], std = [58.395, 57.12, 57.375]",
             "mean",
         )
-    resize: Resize = "center-crop" if model.task in ("classify", "embed") else "letterbox"
     try:
-        return Preparer(spec, model.resize or resize, model.channels, model.mean, model.std)
+        return Preparer(spec, resize_of(model), model.channels, model.mean, model.std)
     except ModelError as error:
         raise ModelError(f"model {model.name}: {error}", error.key) from error
+
+
+def resize_of(model: Model) -> Resize:
+    """As configured; else what is usual for the model's task."""
+    if model.resize is not None:
+        return model.resize
+    return "center-crop" if model.task in ("classify", "embed") else "letterbox"
 
 
 def _tables(mean: Triple, std: Triple) -> NDArray[np.float32]:

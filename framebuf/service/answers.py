@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from framebuf.buffer.window import Asked
     from framebuf.contract import Image
+    from framebuf.frames import Frame
+    from framebuf.models.backlog import Developed, LetGo
     from framebuf.service.feed import Feed
     from framebuf.service.health import Counters
     from framebuf.service.images import Images
@@ -73,6 +75,8 @@ class Answers:
                 continue
             item.frame = item.lease.frame
             self._images.hold(feed, request.order, item)
+            if self._last_images is not None and not item.frame.is_decoded:
+                item.view = feed.buffer.lease(item.frame.seq)
             try:
                 part = feed.part(item.frame)
             except InferenceError as error:
@@ -91,6 +95,8 @@ class Answers:
                     request.order.deadline_ns,
                     part,
                     begun=request.mark.begin,
+                    paused=request.mark.end,
+                    developed=_developer(item),
                     alone=request.strikes >= ALONE,
                 )
             )
@@ -121,7 +127,8 @@ class Answers:
             self._counters.add("answers_late")
             return
         if self._last_images is not None and item.frame is not None:
-            self._last_images.answered(feed, item.frame, result)
+            view, item.view = item.view, None
+            self._last_images.answered(feed, item.frame, result, view)
         self._conclude(feed, request, item, result)
         self.flush(request)
         self._moved(feed, request)
@@ -152,3 +159,16 @@ class Answers:
             self._counters.add("results_reduced")
         elif said.error is not None and said.error.code == "too_large":
             self._counters.add("results_too_large")
+
+
+def _developer(item: Item) -> Developed | None:
+    """What gives a decoded frame's pixels to those who want them for a picture; None: nobody."""
+    wanted = [lease for lease in (item.picture, item.view) if lease is not None]
+    if not wanted:
+        return None
+
+    def develop(frame: Frame, user: Callable[[], LetGo]) -> None:
+        for lease in wanted:
+            lease.develop(frame, user())
+
+    return develop

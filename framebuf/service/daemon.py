@@ -16,17 +16,17 @@ import cv2
 
 from framebuf.buffer.buffer import Buffer
 from framebuf.buffer.directory import RingDirectory
-from framebuf.buffer.recovery import remove_strangers
+from framebuf.buffer.strangers import remove_strangers
 from framebuf.capture.camera import Camera
 from framebuf.contract import Topics
 from framebuf.errors import ConfigError, FramebufError, ModelError, RingError
-from framebuf.models.chain import Chain
 from framebuf.models.lanes import open_lanes
 from framebuf.models.network import open_network
 from framebuf.models.platforms import shown
 from framebuf.models.second import REMEDY, unfit_rows
 from framebuf.service.broker import Broker
 from framebuf.service.census import Census
+from framebuf.service.chains import chains_of
 from framebuf.service.discovery import Discovery
 from framebuf.service.encoder import Encoder
 from framebuf.service.feed import Feed
@@ -51,8 +51,10 @@ if TYPE_CHECKING:
     from framebuf.config import Loaded
     from framebuf.models.lane import Lane
     from framebuf.models.network import Network
+    from framebuf.service.decoding import Decoding
     from framebuf.service.entry import Entry
     from framebuf.service.message import Message
+    from framebuf.service.pulse import Pulse
     from framebuf.service.web.opening import Web
 
 _log = logging.getLogger(__name__)
@@ -126,32 +128,10 @@ class Daemon:
             for part in requests:  # none yet while models load
                 part.captured(camera)
 
-        buffers = {
-            camera.name: Buffer(
-                camera.name,
-                directory,
-                span=camera.buffer,
-                memory=camera.memory,
-                stale_ns=camera.stale_ns,
-                boot_id=self._boot_id,
-                on_commit=partial(captured, camera.name),
-            )
-            for camera in self._config.camera
-        }
-        remove_strangers(directory, buffers, self._boot_id)
-        for buffer in buffers.values():
-            buffer.recover(time.monotonic_ns())
+        buffers = self._buffers(directory, captured)
         marks = Marks.open(directory, self._boot_id)
         restored = Restored.of(entries, journal, marks, buffers, self._boot_id)
-        cameras = {
-            camera.name: Camera(
-                camera, buffers[camera.name], on_fatal=partial(self._fail, f"camera[{at}]")
-            )
-            for at, camera in enumerate(self._config.camera)
-        }
-        for camera in cameras.values():
-            camera.start()
-            stack.callback(camera.stop, 3.0)
+        cameras = self._cameras(stack, buffers)
         web = self._open_web(stack, buffers, cameras)
         networks = self._open_networks()
         self._watchdog.wait(LOAD_S, "timing the models")
@@ -159,13 +139,13 @@ class Daemon:
         for lane in lanes.values():
             lane.start()
             stack.callback(lane.close)
-        lane_of = {network.name: lanes[network.platform] for network in networks}
-        models = {model.name: model for model in self._config.model}
+        decoding = self._decoding(stack)
+        chains = chains_of(self._config, networks, lanes, buffers, decoding)
         feeds = [
             Feed(
                 camera,
                 buffers[camera.name],
-                Chain.of([models[name] for name in camera.models], lane_of),
+                chains[camera.name],
                 restored.claims[camera.name],
                 restored.open[camera.name],
             )
@@ -204,7 +184,8 @@ class Daemon:
             extra={"EVENT": "node_ready"},
         )  # fmt: skip
         self._notifier.tell(READY="1", STATUS=state.text(broker))
-        self._watch(encoder, broker, requests[0], tuple(lanes.values()))
+        pulses = (encoder.pulse, *broker.pulses, *(decoding.pulses if decoding else ()))
+        self._watch(pulses, requests[0], tuple(lanes.values()))
         reload = partial(self._reload.serve, feeds, networks, discovery)
         self._tick(broker, census, state, discovery, HungCameras(cameras, directory), reload)
         self._watchdog.close()
@@ -212,18 +193,66 @@ class Daemon:
         _log.info("node %s stops", node.name, extra={"EVENT": "node_stopping"})
         self._notifier.tell(STOPPING="1")
 
+    def _buffers(
+        self, directory: RingDirectory, captured: Callable[[str], None]
+    ) -> dict[str, Buffer]:
+        """By camera, with what a process before left in them."""
+        buffers = {
+            camera.name: Buffer(
+                camera.name,
+                directory,
+                span=camera.buffer,
+                memory=camera.memory,
+                stale_ns=camera.stale_ns,
+                boot_id=self._boot_id,
+                on_commit=partial(captured, camera.name),
+                encoded=camera.store == "encoded",
+            )
+            for camera in self._config.camera
+        }
+        remove_strangers(directory, buffers, self._boot_id, self._encoded)
+        for buffer in buffers.values():
+            buffer.recover(time.monotonic_ns())
+        return buffers
+
+    def _cameras(self, stack: ExitStack, buffers: Mapping[str, Buffer]) -> dict[str, Camera]:
+        cameras = {
+            camera.name: Camera(
+                camera, buffers[camera.name], on_fatal=partial(self._fail, f"camera[{at}]")
+            )
+            for at, camera in enumerate(self._config.camera)
+        }
+        for camera in cameras.values():
+            camera.start()
+            stack.callback(camera.stop, 3.0)
+        return cameras
+
+    @property
+    def _encoded(self) -> list[str]:
+        """The cameras whose packets are kept."""
+        return [camera.name for camera in self._config.camera if camera.store == "encoded"]
+
+    def _decoding(self, stack: ExitStack) -> Decoding | None:
+        """The decoders, where a camera needs some."""
+        if not self._encoded:
+            return None
+        from framebuf.service.decoding import DECODERS, Decoding  # noqa: PLC0415 - it needs av
+
+        decoding = Decoding(self._config.node.decoders or DECODERS)
+        decoding.start()
+        stack.callback(decoding.stop)
+        return decoding
+
     def _encoder(self, stack: ExitStack) -> Encoder:
         encoder = Encoder(draws=self._config.mqtt.last_image)
         encoder.start()
         stack.callback(encoder.stop)
         return encoder
 
-    def _watch(
-        self, encoder: Encoder, broker: Broker, requests: Requests, lanes: Sequence[Lane]
-    ) -> None:
+    def _watch(self, pulses: Sequence[Pulse], requests: Requests, lanes: Sequence[Lane]) -> None:
         """Whose silence ends the process; a camera's is only its own."""
         heartbeats = self._watchdog.heartbeats
-        for pulse in (encoder.pulse, *broker.pulses):
+        for pulse in pulses:
             heartbeats.watch(pulse.name, pulse.silent_ns)
         heartbeats.watch("requests", lambda now: now - requests.beat_ns)
         for lane in lanes:

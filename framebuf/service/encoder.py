@@ -125,13 +125,18 @@ class Encoder:
                 _give_up(shot)
                 continue
             try:
-                picture = shot.lease.frame.pixels
-                if shot.findings is not None:
-                    picture = drawing.shown(picture, shot.findings)
-                jpeg = self._encode(picture)
+                jpeg = self._made(shot)
             finally:
                 shot.lease.release()
             shot.encoded(jpeg)
+
+    def _made(self, shot: Shot) -> bytes | None:
+        frame = shot.lease.frame
+        if not frame.is_decoded:  # it could not be
+            return None
+        if shot.findings is None:
+            return self._encode(frame.pixels)
+        return self._encode(drawing.shown(frame.pixels, shot.findings))
 
     def _next(self) -> Shot | None:
         """Block for the next shot; None: the encoder is to end."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from framebuf.config import Camera
     from framebuf.frames import Frame
     from framebuf.models.chain import Chain
+    from framebuf.service.codedchain import CodedChain
     from framebuf.service.request import Request
 
 _log = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ class Feed:
 
     camera: Camera
     buffer: Buffer
-    chain: Chain
+    chain: Chain | CodedChain
     claims: Claims = field(default_factory=Claims)
     open: list[Request] = field(default_factory=list)
     """In order of acceptance: first accepted, first served."""
@@ -49,7 +50,7 @@ class Feed:
             raise InferenceError(frame.error, "undecodable")
         if self.camera.roi is None:
             return None
-        height, width = frame.pixels.shape[:2]
+        height, width = frame.height, frame.width
         roi = Part(*self.camera.roi)
         part = roi.within(width, height)
         if part != roi and (width, height) not in self.told:

@@ -38,6 +38,8 @@ class Item:
     """The broker has its result, or it will have none."""
     picture: Lease | None = None
     """Strong until it is known that no picture is wanted; the encoder's from then on."""
+    view: Lease | None = None
+    """As `picture`, for the camera's newest picture, where frames are decoded on demand."""
     wait: Wait | None = None
     """The picture that its result waits for, or waited for."""
     jpeg: bytes = b""
@@ -53,7 +55,7 @@ class Item:
 
     def release(self) -> None:
         """Nothing is wanted of its frame any more."""
-        for lease in (self.lease, self.picture):
+        for lease in (self.lease, self.picture, self.view):
             if lease is not None:
                 lease.release()
         self.confirm()

@@ -10,6 +10,7 @@ from framebuf.service.encoder import Shot
 from framebuf.service.outbox import Outgoing
 
 if TYPE_CHECKING:
+    from framebuf.buffer.lease import Lease
     from framebuf.contract import Topics
     from framebuf.frames import Frame
     from framebuf.results import FrameResult
@@ -34,12 +35,19 @@ class LastImages:
         self._pictures: dict[str, bytes] = {}
         self._fresh: set[str] = set()
 
-    def answered(self, feed: Feed, frame: Frame, result: FrameResult) -> None:
-        """A frame has its result; older ones than the newest are passed over."""
+    def answered(
+        self, feed: Feed, frame: Frame, result: FrameResult, view: Lease | None = None
+    ) -> None:
+        """A frame has its result; older ones than the newest are passed over.
+
+        `view`: a lease that has its pixels, the encoder's from now on; else the buffer has them.
+        """
         camera = feed.camera.name
         if result.findings is None or frame.seq < self._newest_seq.get(camera, 0):
+            if view is not None:
+                view.release()
             return
-        lease = feed.buffer.lease(frame.seq)
+        lease = view or feed.buffer.lease(frame.seq)
         if lease is None:
             self._counters.add("last_images_skipped")
             return

@@ -243,13 +243,12 @@ def outcome(published: int, failed: int, missing: int) -> Outcome:
 
 
 def _place(frame: Frame, moment_ns: int) -> FramePlace:
-    height, width = frame.pixels.shape[:2]
     return FramePlace(
         seq=frame.seq,
         at=utc_text(frame.captured.utc_ns),
         offset_ms=round((frame.captured.mono_ns - moment_ns) / 1e6),
-        width=width,
-        height=height,
+        width=frame.width,
+        height=frame.height,
         position=frame.origin.position,
         file=frame.origin.file,
     )

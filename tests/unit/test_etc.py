@@ -18,7 +18,6 @@ import pytest
 
 from framebuf import config
 from framebuf.config import Camera, Config, HomeAssistant, Model, Mqtt, Node, TriggerDefaults, Web
-from framebuf.errors import ConfigError
 
 FILE = Path(__file__).parents[2] / "etc" / "framebuf.toml"
 TEXT = FILE.read_text(encoding="utf-8")
@@ -33,11 +32,6 @@ TABLES = {
 }
 COMPUTED = ("node.name", "node.ring_dir")
 """Keys whose default is not the same on every machine."""
-
-REFUSED = {
-    "camera.store": '"encoded"',
-}
-"""What the loader knows and this version has not."""
 
 HEADER = re.compile(r"(?:# )?\[\[?([a-z.]+)\]\]?$")
 KEY = re.compile(r"(?P<off># )?(?P<name>[a-z_]+) = (?P<value>.+)$")
@@ -152,9 +146,7 @@ def test_the_default_is_the_true_one(entry):
         assert typed(entry, entry.value) == default
 
 
-@pytest.mark.parametrize(
-    "entry", [entry for entry in ENTRIES if entry.key not in REFUSED], ids=lambda entry: entry.key
-)
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.key)
 def test_what_is_commented_out_is_accepted_as_it_stands(entry, monkeypatch):
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/run/credentials/framebuf.service")
     on = re.sub(r"^# ([a-z_]+ = )", r"\1", entry.paragraph, flags=re.MULTILINE)
@@ -162,13 +154,3 @@ def test_what_is_commented_out_is_accepted_as_it_stands(entry, monkeypatch):
     loaded = load(text.replace(entry.paragraph, on))
     at = entry.table.replace("camera", "camera[0]").replace("model", "model[0]")
     assert f"{at}.{entry.name}" in loaded.lines
-
-
-@pytest.mark.parametrize("key", REFUSED)
-def test_what_the_loader_refuses_for_now_is_said_to_be_for_later(key):
-    entry = next(entry for entry in ENTRIES if entry.key == key)
-    line = re.compile(rf"^(# )?{entry.name} = .*$", re.MULTILINE)
-    changed = line.sub(f"{entry.name} = {REFUSED[key]}", entry.paragraph)
-    with pytest.raises(ConfigError, match="not in this version"):
-        load(TEXT.replace(entry.paragraph, changed))
-    assert "not in this version yet" in entry.prose.lower()

@@ -142,7 +142,7 @@ class Bench:
 
     def strong(self):
         """Frames that the camera may not take: it takes all others."""
-        ring = self.hand.buffer._rings._rings[-1]
+        ring = self.hand.buffer._store.rings._rings[-1]
         return sorted(use.seq for use in ring._use._uses if use.strong)
 
     def counts(self):

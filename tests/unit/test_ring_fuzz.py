@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from framebuf.buffer.layout import HEADER, PAGE, SLOT, STAMP, Shape
-from framebuf.buffer.recovery import remove_strangers
+from framebuf.buffer.strangers import remove_strangers
 from framebuf.frames import Origin
 from framebuf.units import Size, Span, rfc3339
 from tests.unit.rings import Hand, at, colour, ring_folder

@@ -10,8 +10,8 @@ import pytest
 
 from framebuf.buffer.directory import RingDirectory
 from framebuf.buffer.layout import HEADER, MAGIC, PAGE, SLOT, Shape
-from framebuf.buffer.recovery import remove_strangers
 from framebuf.buffer.ring import FrameRing
+from framebuf.buffer.strangers import remove_strangers
 from framebuf.frames import Origin
 from framebuf.units import Size, Span
 from tests.unit.rings import MS, PERIOD, Hand, at, colour, ring_folder

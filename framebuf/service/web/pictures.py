@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from framebuf.buffer.buffer import Buffer
+    from framebuf.frames import Frame
     from framebuf.service.drawing import Picture
 
 SHARE = 0.1
@@ -59,13 +60,14 @@ class Pictures:
 
     def make(self, camera: str, seq: int, width: int) -> bytes | None:
         """A JPEG of frame `seq`, no wider than `width`. None: it is gone, or shows nothing."""
-        lease = self._buffers[camera].lease(seq)
+        buffer = self._buffers[camera]
+        lease = buffer.lease(seq)
         if lease is None:
             return None
         begun_s = time.thread_time()
         try:
-            frame = lease.frame
-            jpeg = None if frame.error is not None else _jpeg(frame.pixels, width)
+            pixels = _pixels(buffer, lease.frame)
+            jpeg = None if pixels is None else _jpeg(pixels, width)
         finally:
             lease.release()
         self._left_s -= time.thread_time() - begun_s
@@ -82,6 +84,27 @@ class Pictures:
 
     def __repr__(self) -> str:
         return f"<Pictures {len(self._made)} kept, {self._bytes} bytes, {self.shed} shed>"
+
+
+def _pixels(buffer: Buffer, frame: Frame) -> Picture | None:
+    """(height, width, 3) uint8 BGR; of a frame that is held encoded, decoded from its key frame."""
+    if frame.error is not None:
+        return None
+    place = buffer.coded(frame.seq)
+    if place is None:
+        return frame.pixels if frame.pixels.size else None
+    from framebuf.buffer.decoder import Converter, GroupDecoder  # noqa: PLC0415 - as it is needed
+
+    ring, shown = place
+    leads = shown.group.records[shown.nth].leading
+    decoder = GroupDecoder(ring, shown.group, shown.group.before if leads else None)
+    picture = decoder.picture(shown.nth)
+    if isinstance(picture, str):
+        return None
+    try:
+        return Converter().bgr(picture)
+    except ValueError:
+        return None
 
 
 def _jpeg(pixels: Picture, width: int) -> bytes | None:

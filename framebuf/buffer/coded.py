@@ -1,0 +1,46 @@
+"""Packet: what a camera sent for one picture, as it sent it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from framebuf.buffer.group import Group
+
+INTRA = ("mjpeg",)
+"""Codecs each of whose pictures stands for itself."""
+CODECS = ("h264", "hevc", *INTRA)
+"""Those that a ring of packets takes, as libav names them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What must be known to decode a group of pictures: a key frame, and all up to the next."""
+
+    codec: str
+    """One of CODECS."""
+    extradata: bytes
+    """Of the decoder; parameter sets that stand outside the packets."""
+    height: int
+    """Pixels of its pictures."""
+    width: int
+    joined: bool = False
+    """It follows the group before without a gap, which its leading pictures may refer to."""
+
+    @property
+    def is_intra(self) -> bool:
+        return self.codec in INTRA
+
+
+@dataclass(slots=True, eq=False)
+class Packet:
+    """One picture, encoded. Belongs to the camera's thread."""
+
+    data: bytes
+    head: Head | None = None
+    """Given: it is a key frame, and begins a group."""
+    leading: bool = False
+    """Shown before the key frame that it comes after, so it refers to the group before too."""
+    place: tuple[Group, int] | None = None
+    """Where it is in its ring, and which of its group's packets; None: it found no room."""

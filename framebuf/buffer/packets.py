@@ -1,0 +1,352 @@
+"""PacketRing: what a camera sent in the last seconds or minutes, as it sent it, in bounded memory.
+
+A ring of bytes in a memory-mapped file; frames are decoded when somebody asks for them.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from framebuf.buffer import layout as tables
+from framebuf.buffer import packetlayout as layout
+from framebuf.buffer.group import Group, Record, Shown
+from framebuf.buffer.lease import Lease
+from framebuf.errors import RingError
+from framebuf.frames import NOT_DECODED, Frame
+
+if TYPE_CHECKING:
+    import mmap
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from framebuf.buffer.blocks import Blocks
+    from framebuf.buffer.coded import Head, Packet
+    from framebuf.buffer.directory import RingDirectory
+    from framebuf.frames import Origin
+    from framebuf.units import Moment, Span
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class Place:
+    """One frame between `begin` and `commit`; as a Slot is, but its picture is there already."""
+
+    ring: PacketRing
+    seq: int
+    captured: Moment
+    origin: Origin
+    height: int
+    width: int
+    at: tuple[Group, int]
+    pixels: NDArray[np.uint8]
+    """None: there is nothing to write."""
+
+    def commit(self, error: str | None = None) -> None:
+        """See PacketRing."""
+        self.ring.commit(self, error)
+
+    def discard(self) -> None:
+        """Nothing is to be given back: the packet is needed by those after it."""
+
+
+class PacketRing:
+    """Groups of pictures; one thread writes, any thread leases.
+
+    The oldest group goes as a whole when its memory is needed, once it is beyond the history that
+    was asked for; before that the ring takes more memory, up to its bound. A lease on one frame
+    holds its group, and the one that its group refers to. `_lock` guards the groups and which
+    frames they hold; packets are written outside it, to blocks that no reader knows of yet.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        directory: RingDirectory,
+        file_name: str,
+        memory: mmap.mmap,
+        blocks: Blocks,
+        span: Span,
+        groups: Iterable[Group] = (),
+        shown: dict[int, Shown] | None = None,
+    ) -> None:
+        """`groups`, by number, and `shown`, by seq, are what was found in the file."""
+        self.name = name
+        self.file_name = file_name
+        self.shape = blocks.shape
+        self.blocks = blocks
+        self.shortened: int | None = None
+        """So many frames there were when memory was short of the history; None: it never was."""
+        self.evicted = 0
+        """Frames that gave way to newer ones, or to what they referred to."""
+        self._directory = directory
+        self._memory = memory
+        self._span = span
+        self._stamps: NDArray[Any] = np.ndarray(
+            self.shape.stamps, tables.STAMP, memory, offset=self.shape.stamps_at
+        )
+        self._lock = threading.Lock()
+        self._groups = list(groups)
+        self._shown = shown or {}
+        self._leases: dict[int, list[int]] = {}  # seq: strong, weak
+        newest = self._groups[-1] if self._groups else None
+        self._next = newest.number + len(newest.records) if newest else 0
+        self._open: Group | None = None  # what packets are added to
+        self._staged: Packet | None = None  # stands for itself, and is written once it is kept
+        self._newest = (newest.last_ns, newest.last_seq) if newest else (-1, -1)
+        self._is_full = False  # it was told that the tmpfs is
+        self._is_short = False  # it was told that memory is
+
+    @property
+    def memory_bytes(self) -> int:
+        """The memory that it has."""
+        return self.blocks.memory_bytes
+
+    # the camera's thread ------------------------------------------------------------------
+
+    def append(self, packet: Packet) -> None:
+        """Keep a packet, in decoding order; its place says whether there was room.
+
+        One that stands for itself is kept by `begin`: those that no frame is made of cost nothing.
+        """
+        if packet.head is not None and packet.head.is_intra:
+            self._staged = packet
+        else:
+            self._append(packet)
+
+    def begin(
+        self, seq: int, captured: Moment, height: int, width: int, origin: Origin, packet: Packet
+    ) -> Place | None:
+        """Number a packet's frame. None: the packet found no room, or is gone."""
+        if packet is self._staged:
+            self._staged = None
+            self._append(packet)
+        if packet.place is None or packet.place[0].gone:
+            return None
+        group, index = packet.place
+        if packet.leading and (group.before is None or not group.before.whole):
+            return None
+        return Place(self, seq, captured, origin, height, width, (group, index), NOT_DECODED)
+
+    def commit(self, place: Place, error: str | None = None) -> None:
+        """Show the frame to readers."""
+        group, index = place.at
+        at, _ = self.blocks.place(group.blocks, group.records[index].at - layout.RECORD.size)
+        position = -1 if place.origin.position is None else place.origin.position
+        moment = (place.captured.mono_ns, place.captured.utc_ns, position)
+        layout.MOMENT.pack_into(self._memory, at + layout.MOMENT_AT, *moment)
+        layout.SEQ.pack_into(self._memory, at + layout.SEQ_AT, place.seq + 1)
+        self._newest = (place.captured.mono_ns, place.seq)
+        with self._lock:
+            if not group.gone:
+                self._shown[place.seq] = Shown(group, index, place.captured, place.origin, error)
+                group.seqs.append(place.seq)
+                group.last_ns, group.last_seq = self._newest
+
+    def stamp(self, seq: int, captured: Moment, flags: int) -> None:
+        """Note that frame `seq` was captured, whether it found room or not."""
+        row = self._stamps[seq % self.shape.stamps]
+        row["mark"] = 0
+        row["seq"] = seq
+        row["mono_ns"] = captured.mono_ns
+        row["utc_ns"] = captured.utc_ns
+        row["flags"] = flags
+        row["mark"] = seq + 1
+
+    def interrupted(self) -> None:
+        """What follows does not go on from what there is."""
+        self._open = None
+        self._staged = None
+
+    def _append(self, packet: Packet) -> None:
+        if packet.head is not None:
+            self._open = self._begun(packet.head)
+        group = self._open
+        if group is None or not group.whole:
+            return
+        if not self._write(group, packet.data, layout.LEADING * packet.leading):
+            group.whole = False  # without it those after it are no pictures
+            return
+        packet.place = (group, len(group.records) - 1)
+
+    def _begun(self, head: Head) -> Group | None:
+        """A new group, with its head alone; None: there is no room."""
+        before = self._open if head.joined else None
+        group = Group(self._next, head, before)
+        group.last_ns, group.last_seq = self._newest
+        with self._lock:
+            self._groups.append(group)
+        data = layout.HEAD.pack(
+            head.codec.encode("ascii"), head.height, head.width, before is not None
+        )
+        if self._write(group, data + head.extradata, 0):
+            return group
+        self._evict(group)
+        return None
+
+    def _write(self, group: Group, data: bytes, flags: int) -> bool:
+        """One more record of the newest group; False: there is no room."""
+        at, size = group.tail, layout.RECORD.size + layout.aligned(len(data))
+        while len(group.blocks) * layout.BLOCK < at + size:
+            number = self._block(group)
+            if number is None:
+                return False
+            group.blocks.append(number)
+        payload = at + layout.RECORD.size
+        self.blocks.write(group.blocks, payload, data)
+        start, _ = self.blocks.place(group.blocks, at)
+        layout.RECORD.pack_into(self._memory, start, 0, 0, 0, 0, -1, len(data), flags)
+        layout.MARK.pack_into(self._memory, start, self._next + 1)
+        self._next += 1
+        group.tail = at + size
+        group.records.append(Record(payload, len(data), bool(flags & layout.LEADING)))
+        return True
+
+    def _block(self, group: Group) -> int | None:
+        """A block for the newest group: a free one, or more memory, or the oldest group's."""
+        ordinal = len(group.blocks)
+        while (number := self.blocks.take(group.number, ordinal)) is None:
+            beyond = self._oldest_idle()
+            if beyond is not None and self._is_beyond(beyond):
+                self.shortened = None
+                self._evict(beyond)
+            elif not self._gain() and not self._evict_some(beyond):
+                return None
+        return number
+
+    def _gain(self) -> bool:
+        try:
+            return self.blocks.gain(self._directory, self.file_name)
+        except RingError as error:
+            if not self._is_full:
+                self._is_full = True
+                _log.warning(
+                    "camera %s: the history stays short: %s", self.name, error,
+                    extra={"CAMERA": self.name},
+                )  # fmt: skip
+            return False
+
+    def _oldest_idle(self) -> Group | None:
+        """That nobody needs, but for the newest two: one is written, one was just captured."""
+        with self._lock:
+            older = islice(self._groups, max(0, len(self._groups) - 2))
+            return next((group for group in older if group.is_idle), None)
+
+    def _is_beyond(self, group: Group) -> bool:
+        """Whether all of a group is older than the history that was asked for."""
+        newest_ns, newest_seq = self._newest
+        if self._span.frames is not None:
+            return group.last_seq <= newest_seq - self._span.frames
+        return group.last_ns < newest_ns - self._span.ns
+
+    def _evict_some(self, idle: Group | None) -> bool:
+        """Take from within the history; False: all of it is leased."""
+        with self._lock:
+            held, leased = len(self._shown), len(self._leases)
+            others = islice(self._groups, max(0, len(self._groups) - 1))
+            group = idle or next((group for group in others if group.is_weak), None)
+        if group is None:
+            return False
+        if not leased:  # else it is for a while
+            self._shorten(held)
+        self._evict(group)
+        return True
+
+    def _shorten(self, held: int) -> None:
+        self.shortened = held
+        if not self._is_short:
+            self._is_short = True
+            _log.warning(
+                "camera %s: memory holds %d frames, not %s; raise memory",
+                self.name, held, self._span, extra={"CAMERA": self.name},
+            )  # fmt: skip
+
+    def _evict(self, group: Group) -> None:
+        with self._lock:
+            held = len(self._shown)
+            self._groups.remove(group)
+            for seq in group.seqs:
+                del self._shown[seq]
+            after = group.after
+            for seq in group.leave():
+                if after is not None and after.records[self._shown[seq].nth].leading:
+                    del self._shown[seq]
+            if after is not None:
+                after.seqs = [seq for seq in after.seqs if seq in self._shown]
+            self.evicted += held - len(self._shown)
+            self.blocks.free(group.blocks)
+
+    # any thread ---------------------------------------------------------------------------
+
+    def holds(self, seq: int) -> bool:
+        return seq in self._shown
+
+    def lease(self, seq: int) -> Lease | None:
+        """Keep frame `seq`, and all that it is decoded from. None: it is gone."""
+        with self._lock:
+            shown = self._shown.get(seq)
+            if shown is None:
+                return None
+            shown.group.strong += 1
+            self._leases.setdefault(seq, [0, 0])[0] += 1
+        head = shown.group.head
+        full = (head.height, head.width)
+        return Lease(self, Frame(seq, shown.captured, NOT_DECODED, shown.origin, shown.error, full))
+
+    def hold(self, lease: Lease, strong: int, weak: int) -> None:
+        """What `lease`, one of this ring's, holds from now on."""
+        with self._lock:
+            added = lease.turn(strong, weak)
+            held = self._leases.get(lease.seq)
+            if added is None or held is None:
+                return
+            held[0] += added[0]
+            held[1] += added[1]
+            if not any(held):
+                del self._leases[lease.seq]
+            shown = self._shown.get(lease.seq)
+            if shown is not None:
+                shown.group.strong += added[0]
+                shown.group.weak += added[1]
+
+    def find(self, seq: int) -> Shown | None:
+        """Where a frame is; None: it is gone."""
+        with self._lock:
+            return self._shown.get(seq)
+
+    def read(self, group: Group, index: int) -> bytes | None:
+        """A record's payload, copied; None: the group is gone."""
+        record = group.records[index]
+        data = self.blocks.read(group.blocks, record.at, record.size)
+        return None if group.gone else data  # looked at last: it was whole until then
+
+    def sizes(self) -> set[tuple[int, int]]:
+        """Width, height of the frames that are held."""
+        with self._lock:
+            return {(group.head.width, group.head.height) for group in self._groups}
+
+    def leased(self) -> int:
+        """Frames with a lease, weak ones included."""
+        with self._lock:
+            return len(self._leases)
+
+    def leases(self) -> dict[int, bool]:
+        """The frames held, and of each whether somebody leases it, weakly too."""
+        with self._lock:
+            return {seq: seq in self._leases for seq in self._shown}
+
+    def __len__(self) -> int:
+        return len(self._shown)
+
+    def __repr__(self) -> str:
+        return (
+            f"<PacketRing {self.name} {len(self)} frames in {len(self._groups)} groups, "
+            f"{self.blocks}, {self.leased()} leased>"
+        )

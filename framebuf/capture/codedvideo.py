@@ -1,0 +1,125 @@
+"""A video file or stream as its packets: nothing is decoded but what tells the size."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from framebuf.buffer.coded import CODECS, INTRA, Head, Packet
+from framebuf.buffer.decoder import size_of
+from framebuf.capture.headers import jpeg_size
+from framebuf.capture.parameters import parameter_sets
+from framebuf.capture.presentation import CodedPicture, Presentation
+from framebuf.capture.source import Grab
+from framebuf.errors import SourceError
+from framebuf.frames import LIVE, Origin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from framebuf.capture.libav import Packet as Received
+    from framebuf.capture.libav import Picture, Video
+    from framebuf.units import Moment
+
+
+class CodedVideo:
+    """Has the face of a Video, and gives frames that are not decoded. One thread uses it."""
+
+    def __init__(self, video: Video) -> None:
+        self.name = video.name
+        self.average_rate = video.average_rate
+        self.guessed_rate = video.guessed_rate
+        self.has_times = video.has_times
+        self._video = video
+        self._codec = video.codec
+        self._extradata = video.extradata
+        self._presentation = Presentation(0 if self._codec in INTRA else video.delay)
+        self._fresh: list[Packet] = []
+        """Packets that no grab has carried yet."""
+        self._number = 0
+        self._head: Head | None = None  # of the group that is under way
+        self._sets: tuple[bytes, ...] | None = None  # that its size is known of
+        self._key_pts: int | None = None
+
+    @classmethod
+    def of(cls, video: Video) -> CodedVideo:
+        """Take over a video that was just opened.
+
+        Raises:
+            SourceError: its codec is none that a ring of packets takes; it is closed then.
+        """
+        if video.codec not in CODECS:
+            video.close()
+            raise SourceError(
+                f'{video.name} sends {video.codec}; store = "encoded" takes '
+                f'{", ".join(CODECS)}: give its camera store = "raw"'
+            )
+        return cls(video)
+
+    def packets(self) -> Iterator[Received]:
+        """See Video."""
+        return self._video.packets()
+
+    def pictures(self, received: Received) -> list[Picture]:
+        """The frames that are now certain, in the order in which they are shown."""
+        if not received.size:
+            return [*self._presentation.flush()]
+        data = bytes(received)
+        head = self._begun(data, received) if received.is_keyframe else None
+        if self._head is None:
+            return []  # joined between two key frames
+        leading = self._is_leading(received) and head is None
+        packet = Packet(data, head, leading)
+        self._fresh.append(packet)
+        picture = CodedPicture(
+            packet, self._number, received.pts, received.time_base,
+            self._head.height, self._head.width, skipped=leading and not self._head.joined,
+        )  # fmt: skip
+        self._number += 1
+        shown = self._presentation.add(picture, received.dts)
+        return [picture for picture in shown if not picture.skipped]
+
+    def grab(self, picture: Picture, captured: Moment, origin: Origin = LIVE) -> Grab:
+        """A frame, with all packets that came since the last."""
+        if not isinstance(picture, CodedPicture):
+            raise TypeError(f"expected a picture that is not decoded, got {picture}")
+        fresh, self._fresh = tuple(self._fresh), []
+        return Grab(
+            captured, picture.height, picture.width, origin=origin, packets=fresh,
+            packet=picture.packet,
+        )  # fmt: skip
+
+    def reopened(self, source: str) -> CodedVideo:
+        """The same once more, from its beginning; this one is closed."""
+        return CodedVideo.of(self._video.reopened(source))
+
+    def close(self) -> None:
+        self._video.close()
+
+    def _is_leading(self, received: Received) -> bool:
+        key, pts = self._key_pts, received.pts
+        return key is not None and pts is not None and pts < key
+
+    def _begun(self, data: bytes, received: Received) -> Head | None:
+        """The head of a group; None: it is damaged, and nothing is known of its size."""
+        self._key_pts = received.pts
+        sets = parameter_sets(self._codec, data, self._extradata)
+        before = self._head
+        if self._codec in INTRA:
+            size = jpeg_size(data)
+        elif before is not None and sets == self._sets:
+            size = (before.height, before.width)
+        else:
+            size = size_of(self._codec, self._extradata, data)
+            self._sets = sets if size else self._sets
+        if before is None:
+            self._head = Head(self._codec, self._extradata, *size) if size else None
+        else:
+            # A damaged one is taken for one like those before it, and decoding it will tell
+            height, width = size or (before.height, before.width)
+            same = (height, width) == (before.height, before.width)
+            joined = same and self._codec not in INTRA
+            self._head = Head(self._codec, self._extradata, height, width, joined)
+        return self._head
+
+    def __repr__(self) -> str:
+        return f"<CodedVideo {self.name} {self._codec}, {self._presentation!r}>"

@@ -1,0 +1,172 @@
+"""Sources whose packets are kept as they are: their frames are those that decoding gives."""
+
+from __future__ import annotations
+
+import threading
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from framebuf.buffer.buffer import Buffer
+from framebuf.buffer.decoder import Converter, GroupDecoder
+from framebuf.capture import open_source, pace, v4l2
+from framebuf.capture.recorder import Recorder
+from framebuf.capture.source import now
+from framebuf.errors import SourceError
+from framebuf.units import Size, Span
+from tests.unit.packets import decoded_film, encoded_film
+from tests.unit.rings import ring_folder
+from tests.unit.test_v4l2 import MJPG, FakeCapture
+
+KINDS = {
+    "h264": {"codec": "libx264", "bf": "0"},
+    "b-frames": {"codec": "libx264", "bf": "3"},
+    "open groups": {"codec": "libx264", "bf": "3", "x264-params": "open-gop=1:scenecut=0"},
+    "hevc": {"codec": "libx265", "x265-params": "log-level=none"},
+    "mjpeg": {"codec": "mjpeg", "qmin": "2", "qmax": "4"},
+}
+
+
+@pytest.fixture
+def directory():
+    with ring_folder() as found:
+        yield found
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    """Files are played as fast as they are read."""
+    monkeypatch.setattr(pace.Pacer, "wait", lambda self, step_ns: now())
+
+
+def film_of(tmp_path, kind, frames=30):
+    options = dict(KINDS[kind])
+    if options["codec"] not in av.codecs_available:
+        pytest.skip(f"PyAV has no {options['codec']}")
+    suffix = "avi" if kind == "mjpeg" else "mp4"
+    return encoded_film(tmp_path / f"film.{suffix}", frames, **options)
+
+
+def recorded(directory, source, frames, *, fps=None, boot="b-1"):
+    buffer = Buffer(
+        "gate", directory, span=Span(frames=1000), memory=Size(2**24), stale_ns=10**10,
+        boot_id=boot, encoded=True,
+    )  # fmt: skip
+    buffer.opened(source.rate)
+    recorder = Recorder("gate", fps, buffer)
+    for _ in range(frames):
+        recorder.take(source.grab())
+    return buffer
+
+
+def pictures(buffer, *, step=1):
+    """Each frame's seq, place in its file, and pixels or why there are none."""
+    converter, decoder = Converter(), None
+    for stamp in buffer.after(-1)[::step]:
+        lease = buffer.lease(stamp.seq)
+        ring, shown = buffer.coded(stamp.seq)
+        if decoder is None or decoder.group is not shown.group or not decoder.can_give(shown.nth):
+            leading = shown.group.records[shown.nth].leading
+            decoder = GroupDecoder(ring, shown.group, shown.group.before if leading else None)
+        picture = decoder.picture(shown.nth)
+        pixels = picture if isinstance(picture, str) else converter.bgr(picture)
+        yield stamp.seq, lease.frame.origin.position, pixels
+        lease.release()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("step", [1, 7])
+def test_frames_are_those_of_decoding_in_the_order_they_are_shown(
+    tmp_path, directory, at_once, kind, step, capfd
+):
+    film = film_of(tmp_path, kind)
+    expected = decoded_film(film)
+    source = open_source(str(film), stop=threading.Event(), encoded=True)
+    buffer = recorded(directory, source, 45)
+    source.close()
+    assert buffer.size == (96, 64)
+    found = list(pictures(buffer, step=step))
+    assert [seq for seq, _, _ in found] == list(range(0, 45, step))
+    for seq, position, pixels in found:
+        assert position == seq % 30
+        assert np.array_equal(pixels, expected[position])
+
+
+def test_thinned_to_fps_the_frames_between_are_still_there_to_decode_from(
+    tmp_path, directory, monkeypatch
+):
+    film = film_of(tmp_path, "b-frames")
+    expected = decoded_film(film)
+    source = open_source(str(film), stop=threading.Event(), encoded=True)
+    clock = iter(range(10**9, 10**12, 40 * 10**6))
+    from framebuf.units import Moment
+
+    monkeypatch.setattr(pace.Pacer, "wait", lambda self, step_ns: Moment(t := next(clock), t))
+    buffer = recorded(directory, source, 30, fps=5)
+    source.close()
+    found = list(pictures(buffer))
+    assert [position for _, position, _ in found] == [0, 4, 9, 14, 19, 24, 29]
+    for _, position, pixels in found:
+        assert np.array_equal(pixels, expected[position])
+
+
+def test_a_folder_and_a_codec_that_no_ring_of_packets_takes_name_the_other_store(tmp_path):
+    stop = threading.Event()
+    with pytest.raises(SourceError, match='store = "raw"'):
+        open_source(str(tmp_path), stop=stop, encoded=True)
+    film = encoded_film(tmp_path / "film.avi", 5, codec="mpeg4")
+    with pytest.raises(SourceError, match=r'sends mpeg4.*store = "raw"'):
+        open_source(str(film), stop=stop, encoded=True)
+
+
+class JpegCapture(FakeCapture):
+    """A device whose JPEGs stay as they are where it is asked for that."""
+
+    has_jpegs = True
+
+    def set(self, prop, value):
+        if prop == cv2.CAP_PROP_CONVERT_RGB:
+            self.converts = bool(value)
+            return True
+        if prop == cv2.CAP_PROP_FOURCC and not self.has_jpegs:
+            return False
+        return super().set(prop, value)
+
+    def get(self, prop):
+        if prop == cv2.CAP_PROP_CONVERT_RGB:
+            return float(self.converts)
+        return float(self.fourcc) if prop == cv2.CAP_PROP_FOURCC else super().get(prop)
+
+    def retrieve(self, image=None):
+        assert image is None
+        if self.damaged:
+            return False, None
+        picture = np.full((self.size[1], self.size[0], 3), self.grabbed, np.uint8)
+        return True, cv2.imencode(".jpg", picture)[1].reshape(1, -1)
+
+
+def device(monkeypatch, has_jpegs=True):
+    monkeypatch.setattr(v4l2, "_check", lambda path: None)
+    kind = type("Capture", (JpegCapture,), {"has_jpegs": has_jpegs, "converts": True})
+    return v4l2.Device.open(
+        "/dev/video0", threading.Event(), size=(1280, 720), encoded=True, opener=kind
+    )
+
+
+def test_a_device_gives_its_jpegs_as_they_are(directory, monkeypatch):
+    source = device(monkeypatch)
+    buffer = recorded(directory, source, 5)
+    assert source._capture.fourcc == MJPG
+    assert buffer.size == (1280, 720)
+    shades = [pixels[300, 300, 0] for _, _, pixels in pictures(buffer)]
+    assert shades == [1, 2, 3, 4, 5]
+    source._capture.damaged = True
+    Recorder("gate", None, buffer).take(source.grab())
+    assert "cannot be decoded" in list(pictures(buffer))[-1][2]
+
+
+def test_a_device_without_jpegs_names_the_other_store(monkeypatch):
+    with pytest.raises(SourceError, match='store = "raw"'):
+        device(monkeypatch, has_jpegs=False)
