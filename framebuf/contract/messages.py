@@ -214,6 +214,8 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     lanes: dict[str, dict[str, int]] = {}
     """By platform: `waiting` are the frames on its backlogs."""
     requests_open: int
+    left_out: bool = False
+    """All but the counters: it would have been larger than the broker takes."""
 
 
 def encode(message: msgspec.Struct) -> bytes:

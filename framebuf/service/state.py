@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from framebuf import __version__
 from framebuf.capture.source import without_credentials
-from framebuf.contract import CameraInfo, Info, ModelInfo, Stats, encode, utc_text
+from framebuf.contract import CameraInfo, Info, ModelInfo, Stats, encode, smaller_stats, utc_text
 from framebuf.models.platforms import is_simulated
 from framebuf.service.outbox import Outgoing
 from framebuf.service.wallclock import clock_synchronised
@@ -142,7 +142,7 @@ class State:
             lanes={name: {"waiting": lane.waiting()} for name, lane in self._lanes.items()},
             requests_open=requests_open,
         )
-        return Outgoing(self._topics.of_node("stats"), encode(stats), qos=0)
+        return Outgoing(self._topics.of_node("stats"), encode(stats), qos=0, smaller=smaller_stats)
 
     def text(self, broker: Broker) -> str:
         """One line for `systemctl status`."""
