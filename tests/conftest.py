@@ -11,6 +11,11 @@ from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A machine may be slow, and the first example of all waits for tables that are made once
+settings.register_profile("slow", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("slow")
 
 OF_PACKAGE = {
     "buildah": "buildah",

@@ -10,7 +10,14 @@ EXIT = {"complete": 0, "partial": PART, "failed": FAILED}
 
 
 def line_of(leaf: str, document: dict[str, Any]) -> str:
-    """One message of the contract as a line for people."""
+    """One message as a line for people; what is none of the contract's is told as it is."""
+    try:
+        return _line_of(leaf, document)
+    except (KeyError, TypeError, ValueError, AttributeError):  # anybody may write on topics
+        return f"cannot be read: {str(document)[:200]}"
+
+
+def _line_of(leaf: str, document: dict[str, Any]) -> str:
     if leaf == "ack":
         error = document.get("error") or {}
         why = f" {error.get('code')}: {error.get('message')}" if error else ""

@@ -92,7 +92,9 @@ class _Look:
                 self._visitor(stats=self._name is not None) as visitor,
                 Console(stderr=True).status("looking") as progress,
             ):
-                self._gather(visitor, fleet, timeout_s, progress.update)
+                trouble = self._gather(visitor, fleet, timeout_s, progress.update)
+            if trouble is not None:
+                typer.echo(f"framebuf: {trouble}", err=True)
         except NoAnswerError as error:
             typer.echo(f"framebuf: {error}", err=True)
         if json:
@@ -107,18 +109,21 @@ class _Look:
         from rich.live import Live  # noqa: PLC0415
 
         from framebuf.service.fleet import Fleet  # noqa: PLC0415
+        from framebuf.service.visitor import NoAnswerError  # noqa: PLC0415
 
         fleet = Fleet(self._mqtt.base)
-        with (
-            self._visitor(stats=True) as visitor,
-            Live(console=Console(), auto_refresh=False) as screen,
-        ):
-            try:
+        try:
+            with (
+                self._visitor(stats=True) as visitor,
+                Live(console=Console(), auto_refresh=False) as screen,
+            ):
                 while True:
                     fleet.take(visitor.hear_all(REFRESH_S))
                     screen.update(self._view(fleet, visitor.trouble), refresh=True)
-            except KeyboardInterrupt:
-                pass
+        except NoAnswerError as error:
+            typer.echo(f"framebuf: {error}", err=True)
+        except KeyboardInterrupt:
+            pass
         return self._code(fleet)
 
     def _visitor(self, *, stats: bool) -> Visitor:
@@ -132,8 +137,10 @@ class _Look:
 
     def _gather(
         self, visitor: Visitor, fleet: Fleet, timeout_s: float, tell: Callable[[str], None]
-    ) -> None:
+    ) -> str | None:
         """What the broker keeps; of one node that is online also its next stats.
+
+        Returns what kept it from those, in words.
 
         Raises:
             NoAnswerError: the broker knows no such node.
@@ -149,11 +156,18 @@ class _Look:
                 f"the broker {visitor.where} knows {which} below {self._mqtt.base}{more}"
             )
         if self._name is None:
-            return
+            return visitor.trouble
         node = fleet.node(self._name)
         tell(f"waiting for the stats of {node.name}, which come once a minute")
-        while node.is_online and node.stats is None and time.monotonic() < end:
-            fleet.take(visitor.hear_all(min(REFRESH_S, max(0.0, end - time.monotonic()))))
+        while node.is_online and node.stats is None:
+            left_s = end - time.monotonic()
+            if visitor.trouble is not None or left_s <= 0:
+                return visitor.trouble or (
+                    f"no stats of {node.name} within {timeout_s:g} s; they come once a minute, to "
+                    "those that the broker lets read them"
+                )
+            fleet.take(visitor.hear_all(min(REFRESH_S, left_s)))
+        return visitor.trouble
 
     def _known(self, fleet: Fleet) -> list[Sighting]:
         """The nodes that are looked at, as far as the broker knows them."""

@@ -175,7 +175,7 @@ def _cameras_in_short(up: int, count: int, away: Sequence[str]) -> Text:
 def _broker(broker: str, trouble: str | None) -> Text:
     if trouble is None:
         return Text(f"broker {printable(broker)}", "dim")
-    return Text(f"broker {printable(broker)}: {printable(trouble)}; what stands here is old", "red")
+    return Text(f"broker {printable(broker)}: {printable(trouble)}", "red")
 
 
 def _state(state: str | None) -> Text:

@@ -78,9 +78,9 @@ def _gather(visitor: Visitor, volley: Volley, *, wait: bool, quiet: bool, timeou
     """
     from framebuf.service.visitor import NoAnswerError  # noqa: PLC0415
 
-    open_before = set(volley.targets)
+    left = set(volley.targets)
     end = time.monotonic() + timeout_s
-    while left := set(volley.open(wait=wait)):
+    while left:
         message = visitor.hear(end - time.monotonic())
         if message is None:
             _say(volley, left, quiet=quiet)
@@ -88,12 +88,13 @@ def _gather(visitor: Visitor, volley: Volley, *, wait: bool, quiet: bool, timeou
                 f"{len(left)} of {len(volley.targets)} nodes have not answered "
                 f"within {timeout_s:g} s of the last answer"
             )
-        if volley.take(message) is None:
+        name = volley.take(message)
+        if name is None:
             continue
         end = time.monotonic() + timeout_s
-        through = open_before - set(volley.open(wait=wait))
-        _say(volley, through, quiet=quiet)
-        open_before -= through
+        if name in left and volley.targets[name].is_over(wait=wait):
+            left.remove(name)
+            _say(volley, [name], quiet=quiet)
 
 
 def _say(volley: Volley, names: Iterable[str], *, quiet: bool) -> None:

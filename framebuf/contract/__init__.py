@@ -31,6 +31,7 @@ from framebuf.contract.sizes import (
     smaller_ack,
     smaller_done,
     smaller_result,
+    smaller_stats,
 )
 from framebuf.contract.triggers import (
     MAX_AHEAD_NS,
@@ -79,6 +80,7 @@ __all__ = [
     "smaller_ack",
     "smaller_done",
     "smaller_result",
+    "smaller_stats",
     "utc_text",
 ]
 

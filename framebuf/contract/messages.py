@@ -253,6 +253,8 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     """Requests in the journal: open ones, and those that have ended and are remembered."""
     memory: dict[str, int] = {}
     """Bytes of the process: `resident`, of those `anonymous`; the rest are buffers and files."""
+    left_out: bool = False
+    """All but the counters: it would have been larger than the broker takes."""
 
 
 def encode(message: msgspec.Struct) -> bytes:

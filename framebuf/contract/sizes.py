@@ -15,6 +15,7 @@ from framebuf.contract.messages import (
     LeftOut,
     Outcome,
     Result,
+    Stats,
     encode,
 )
 from framebuf.results import Failure
@@ -92,6 +93,14 @@ def smaller_ack(payload: bytes, room: int) -> bytes:
     return encode(msgspec.structs.replace(ack, error=error))
 
 
+def smaller_stats(payload: bytes, room: int) -> bytes:
+    """The counters alone."""
+    del room
+    stats = _STATS.decode(payload)
+    kept = {name: getattr(stats, name) for name in ("at", "uptime_s", "counters", "requests_open")}
+    return encode(Stats(cameras={}, left_out=True, **kept))
+
+
 def _failure(room: int) -> Failure:
     return Failure("too_large", f"the broker takes {room} bytes of it")
 
@@ -99,3 +108,4 @@ def _failure(room: int) -> Failure:
 _ACK = msgspec.json.Decoder(Ack)
 _DONE = msgspec.json.Decoder(Done)
 _RESULT = msgspec.json.Decoder(Result)
+_STATS = msgspec.json.Decoder(Stats)

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from framebuf.contract import LaneStats, ModelStats, Stats, encode, utc_text
+from framebuf.contract import LaneStats, ModelStats, Stats, encode, smaller_stats, utc_text
 from framebuf.histogram import together
 from framebuf.service.outbox import Outgoing
 
@@ -69,7 +69,9 @@ class Census:
 
     def message(self) -> Outgoing:
         """One taken now, as `B/stats`."""
-        return Outgoing(self._topics.of_node("stats"), encode(self.take()), qos=0)
+        return Outgoing(
+            self._topics.of_node("stats"), encode(self.take()), qos=0, smaller=smaller_stats
+        )
 
     def _camera(self, name: str) -> Figures:
         buffer, camera = self._buffers[name], self._cameras[name]

@@ -81,6 +81,7 @@ class Sighting:
         if path == ["status"]:
             self.status = _state(payload)
         elif path == ["info"]:
+            self._documents["info"] = None  # it is replaced, or cleared
             self.info = self._read("info", payload, SeenInfo)
         elif path == ["stats"]:
             stats = self._read("stats", payload, SeenStats)
@@ -133,10 +134,10 @@ class Sighting:
         return {**head, **self._documents}
 
     def _read(self, leaf: str, payload: bytes, kind: type[T]) -> T | None:
-        """None: it was cleared, or is none that can be read."""
+        """None: it is none that can be read."""
         try:
-            document = msgspec.json.decode(payload) if payload else None
-            found = None if document is None else msgspec.convert(document, kind)
+            document = msgspec.json.decode(payload)
+            found = msgspec.convert(document, kind)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
         self._documents[leaf] = document

@@ -48,8 +48,9 @@ class Visitor:
     @property
     def trouble(self) -> str | None:
         """What keeps us from the broker, or from a topic, in words."""
-        connected = self._broker.connected.is_set()
-        return self._broker.trouble or (None if connected else f"no broker at {self.where} yet")
+        if self._broker.connected.is_set():
+            return self._broker.trouble
+        return f"{self._broker.trouble or 'no broker yet'}; what stands here is old"
 
     def connect(self, timeout_s: float = 5.0) -> None:
         """Connect and subscribe.

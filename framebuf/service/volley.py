@@ -80,7 +80,3 @@ class Volley:
             elif path[1] == "done":
                 target.cameras[path[0]].done = document
         return name
-
-    def open(self, *, wait: bool) -> list[str]:
-        """The nodes from which more is to come."""
-        return [name for name, target in self.targets.items() if not target.is_over(wait=wait)]

@@ -61,7 +61,7 @@ def drain(books: Books, **trigger: Any) -> str:
     return id
 
 
-@pytest.mark.parametrize("limit", [525, 510])  # the stats fit, embeddings do not
+@pytest.mark.parametrize("limit", [500, 450])
 def test_a_result_that_is_larger_than_the_broker_takes_is_sent_without_its_embedding(
     tool: Callable[[str], str], tmp_path: Path, limit: int
 ) -> None:
@@ -165,8 +165,7 @@ def test_after_a_restart_with_nothing_kept_every_accepted_trigger_has_its_done(
             done = books.wait_done(id).document
             assert done["event_type"] == "complete"
             assert done["published"] == 12
-        said = counts(books, after=len(books.messages) - 1, triggers_accepted=6)
-        assert said["triggers_duplicate"] == 6
+        said = counts(books, triggers_accepted=6, triggers_duplicate=6)
         assert said["connects"] == 3
 
 

@@ -1,7 +1,14 @@
 import msgspec
 import pytest
 
-from framebuf.contract import smaller_ack, smaller_done, smaller_result
+from framebuf.contract import (
+    Stats,
+    encode,
+    smaller_ack,
+    smaller_done,
+    smaller_result,
+    smaller_stats,
+)
 from tests.service.said import ack, done, result
 
 EMBEDDING = {"f32": "A" * 4000, "dim": 750}
@@ -73,3 +80,13 @@ def test_an_ack_keeps_the_code_of_its_error():
     said = ack("rejected", error={"code": "bad_payload", "message": "x" * 200})
     assert smaller(said, 100, smaller_ack)["error"] == {"code": "bad_payload", "message": ""}
     assert smaller(ack(), 10, smaller_ack) == ack()[1]
+
+
+def test_stats_keep_their_counters_and_say_that_the_rest_is_left_out():
+    cameras = {"gate": {"held": 10, "fps": 9.9}}
+    counters = {"results": 8}
+    stats = Stats(at="now", uptime_s=1.5, counters=counters, cameras=cameras, requests_open=2)
+    less = msgspec.json.decode(smaller_stats(encode(stats), 10), type=Stats)
+    assert (less.counters, less.requests_open, less.uptime_s) == (counters, 2, 1.5)
+    assert (less.cameras, less.left_out) == ({}, True)
+    assert not stats.left_out

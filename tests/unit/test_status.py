@@ -9,7 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from framebuf.cli import answers, app, status_view
-from framebuf.cli.status import code_of
+from framebuf.cli.status import _Look, code_of
+from framebuf.config import Mqtt
 from framebuf.service import visitor
 from framebuf.service.fleet import Fleet
 from framebuf.service.message import Message
@@ -196,16 +197,19 @@ def test_a_volley_waits_for_each_camera_that_accepted_and_for_no_other():
     def hear(topic, **said):
         return volley.take(Message(topic, json.dumps(said).encode(), Moment(0, 0)))
 
-    assert volley.open(wait=False) == ["a", "b"]
+    def left(*, wait):
+        return [name for name, one in volley.targets.items() if not one.is_over(wait=wait)]
+
+    assert left(wait=False) == ["a", "b"]
     assert hear("t/a/x/ack", id="2", status="accepted") is None
     assert hear("other/a/x/ack", id="1", status="accepted") is None
     assert hear("t/c/x/ack", id="1", status="accepted") is None
     for topic, status in ANSWERS.items():
         assert hear(topic, id="1", status=status) == topic.split("/")[1]
-    assert volley.open(wait=False) == []
-    assert volley.open(wait=True) == ["a", "b"]
+    assert left(wait=False) == []
+    assert left(wait=True) == ["a", "b"]
     hear("t/a/x/done", id="1", event_type="complete")
-    assert volley.open(wait=True) == ["b"]
+    assert left(wait=True) == ["b"]
 
 
 @pytest.mark.parametrize(
@@ -224,6 +228,33 @@ def test_a_volley_waits_for_each_camera_that_accepted_and_for_no_other():
 def test_an_accepted_trigger_without_its_done_is_no_answer_to_who_waits(done, ack, wait, code):
     document = {"event_type": done} if done else None
     assert answers.code_of(document, {"status": ack} if ack else None, wait=wait) == code
+
+
+@pytest.mark.parametrize("leaf", ["ack", "done", "result"])
+@pytest.mark.parametrize(
+    "said", [{}, {"id": "a"}, {"status": 7, "error": 7}, {"ms": [], "frame": 1}]
+)
+def test_an_answer_that_is_none_of_the_contracts_is_told_as_it_is(leaf, said):
+    assert answers.line_of(leaf, said) == f"cannot be read: {said}"
+
+
+def test_without_a_broker_it_does_not_go_live_either(monkeypatch, capsys):
+    def away(*_):
+        raise visitor.NoAnswerError("no broker")
+
+    monkeypatch.setattr(visitor.Visitor, "connect", away)
+    assert _Look(Mqtt(), "gate-7").live() == 5
+    assert capsys.readouterr().err == "framebuf: no broker\n"
+
+
+def test_an_info_that_is_cleared_or_nonsense_takes_the_place_of_the_one_before():
+    found = node(status="online", info=INFO, stats=STATS)
+    for payload in (b"", b"{", b'{"cameras": 7}'):
+        found.take(["info"], json.dumps(INFO).encode())
+        found.take(["info"], payload)
+        assert (found.info, found.document()["info"]) == (None, None)
+    found.take(["stats"], b"{")
+    assert found.document()["stats"] == STATS, "the next will be better"
 
 
 def test_a_done_that_was_too_large_for_the_broker_is_told_as_its_error():
