@@ -6,6 +6,8 @@ ARGS ?=
 OUTAGES ?= 50
 KILLS ?= 500
 WITHHELD ?= 600
+NODES ?= 1000
+DAEMONS ?= 20
 SEED ?= 7
 
 BIN := $(VENV)/bin
@@ -15,7 +17,7 @@ READY := $(VENV)/.ready-$(VERSION)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint bench endings outages chaos board whose convert-test systemd-test \
-	container-test install uninstall deb clean
+	container-test fleet-test install uninstall deb clean
 
 help: ## say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +55,10 @@ chaos: $(READY) ## the daemon killed KILLS=500 times in a storm, SEED=7; PUBACKs
 
 convert-test: $(READY) ## framebuf convert with the real rknn-toolkit2: installs 1.5 GB or more, once
 	@$(BIN)/pytest -s --durations=0 tests/convert $(ARGS)
+
+fleet-test: $(READY) ## NODES=1000 nodes and DAEMONS=20 whole ones on one broker; two minutes, 2 GB
+	@sh tests/debian-packages.sh
+	@NODES=$(NODES) DAEMONS=$(DAEMONS) $(BIN)/pytest -s --timeout 900 tests/fleet $(ARGS)
 
 board: $(READY) ## the vendor's wheel on emulated arm64, its library simulated; some four minutes
 	@sh tests/debian-packages.sh tests/board/debian-packages.txt
