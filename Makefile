@@ -6,6 +6,8 @@ ARGS ?=
 OUTAGES ?= 50
 KILLS ?= 500
 WITHHELD ?= 600
+NODES ?= 1000
+DAEMONS ?= 20
 SEED ?= 7
 
 BIN := $(VENV)/bin
@@ -15,7 +17,7 @@ READY := $(VENV)/.ready-$(VERSION)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint bench endings outages chaos board whose convert-test systemd-test \
-	container-test web-test asyncapi-test homeassistant-test install uninstall deb clean
+	container-test web-test asyncapi-test homeassistant-test fleet-test install uninstall deb clean
 
 help: ## say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +65,10 @@ homeassistant-test: $(READY) ## the real Home Assistant finds a node; as root, s
 	@$(BIN)/python -m tests.homeassistant.bed
 	@unshare --net sh -c 'ip link set lo up && exec "$$@"' sh \
 		$(BIN)/pytest --timeout 600 tests/homeassistant $(ARGS)
+
+fleet-test: $(READY) ## NODES=1000 nodes and DAEMONS=20 whole ones on one broker; two minutes, 2 GB
+	@sh tests/debian-packages.sh
+	@NODES=$(NODES) DAEMONS=$(DAEMONS) $(BIN)/pytest -s --timeout 900 tests/fleet $(ARGS)
 
 board: $(READY) ## the vendor's wheel on emulated arm64, its library simulated; some four minutes
 	@sh tests/debian-packages.sh tests/board/debian-packages.txt

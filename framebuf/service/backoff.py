@@ -11,6 +11,11 @@ STEADY_S = 30.0
 """A connection that lasted as long was a good one; the next wait is short again."""
 
 
+LEAST = 0.1
+"""The shortest wait, of the longest that it could be: a broker that restarts loses all nodes of a
+fleet in one moment, and is to have them back over as long a time as can be."""
+
+
 class Backoff:
     """Doubling waits with jitter. Only the thread that connects.
 
@@ -27,7 +32,7 @@ class Backoff:
             self.failures = 0
         ceiling = min(MAX_S, FIRST_S * (1 << min(self.failures, 16)))
         self.failures += 1
-        return ceiling * random.uniform(0.5, 1.0)
+        return ceiling * random.uniform(LEAST, 1.0)
 
     def __repr__(self) -> str:
         return f"<Backoff {self.failures} failures>"

@@ -13,6 +13,7 @@ and its libraries cost on the same machine, and counts.
 
 from __future__ import annotations
 
+import os
 import re
 import resource
 import shutil
@@ -72,7 +73,7 @@ class Seen:
         rollup = (process / "smaps_rollup").read_text()
         ticks = (process / "stat").read_text().rpartition(")")[2].split()[11:13]
         return cls(
-            cpu_s=sum(map(int, ticks)) / 100,
+            cpu_s=sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK"),
             wake_ups=sum(map(_wake_ups, (process / "task").iterdir())),
             private_mib=_kib(status, "RssAnon") / 1024,
             pss_mib=_kib(rollup, "Pss") / 1024,
