@@ -441,3 +441,33 @@ def test_a_size_told_ahead_that_would_cost_history_is_not_believed():
         hand.buffer.opened(25.0, largest=60_000 * 60_000 * 3)
         assert hand.frame(PERIOD) == 0
         assert hand.buffer.extent.history == 8
+
+
+# what is counted and shown ----------------------------------------------------------------------
+
+
+def test_frames_that_give_way_are_counted_whichever_ring_held_them(directory):
+    hand = Hand(directory)
+    hand.frames(*(n * PERIOD for n in range(1, 6)))
+    assert hand.buffer.evicted() == 0
+    hand.frames(*(n * PERIOD for n in range(6, 40)))
+    before = hand.buffer.evicted()
+    assert before == 39 - hand.buffer.held()
+    hand.frame(40 * PERIOD, height=40, width=40)  # a new ring
+    hand.frames(*(n * PERIOD for n in range(41, 90)))
+    assert hand.buffer.evicted() == 89 - hand.buffer.held()
+
+
+def test_the_strip_is_what_is_held_and_says_what_is_leased(directory):
+    hand = Hand(directory)
+    assert hand.buffer.strip() == []
+    assert hand.buffer.held_ns() == 0
+    hand.frames(*(n * PERIOD for n in range(1, 40)))
+    strip = hand.buffer.strip()
+    assert seqs(stamp for stamp, _ in strip) == list(range(39 - hand.buffer.held(), 39))
+    assert hand.buffer.held_ns() == (hand.buffer.held() - 1) * PERIOD
+    lease = hand.buffer.lease(38)
+    lease.weaken()
+    assert [stamp.seq for stamp, leased in hand.buffer.strip() if leased] == [38]
+    lease.release()
+    assert not any(leased for _, leased in hand.buffer.strip())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +60,9 @@ class Chronicle:
     def _told(self, key: Key) -> Told:
         """What is told of a request, made where it is new."""
         if key not in self.requests:
+            last = next(reversed(self.requests.values()))["n"] if self.requests else 0
             self.requests[key] = {
+                "n": max(last + 1, time.time_ns() // 10**6),  # after those of an earlier start
                 "camera": key[0], "id": key[1], "state": "running", "published": 0,
                 "failed": 0, "expected": None, "missing": {},
             }  # fmt: skip

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 TICK_S = 0.5
 VIEWERS = 64
 """At once; one more is turned away."""
-CHUNK_BYTES = 512 * 1024
+CHUNK_BYTES = 256 * 1024
 """Of the last results that a page gets which has just been opened."""
 QUIET_S = 15.0
 """A comment goes out so often, that proxies and browsers see that somebody is there."""
@@ -139,7 +139,12 @@ class Live:
             oldest = next(iter(self._chunks))
             del self._chunks[oldest]
             self._drop(oldest)
-        self._put("requests", "requests", list(self._chronicle.requests.values()))
+        told = {f"request/{'/'.join(key)}": one for key, one in self._chronicle.requests.items()}
+        for name in [name for name in self._parts if name.startswith("request/")]:
+            if name not in told:
+                self._drop(name)
+        for name, one in told.items():
+            self._put(name, "request", one)
 
     def _put(self, name: str, event: str, document: Any) -> None:
         """A part as it is now; nothing where it has not changed."""

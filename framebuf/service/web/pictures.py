@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from framebuf.frames import Frame
     from framebuf.service.drawing import Picture
 
-SHARE = 0.1
+SHARE = 0.05
 """Of one core's time, at most, goes into pictures; beyond it they are left out."""
 BURST_S = 0.5
 """So much of it may be spent at once."""
@@ -110,13 +110,18 @@ def _pixels(buffer: Buffer, frame: Frame) -> Picture | None:
 def _jpeg(pixels: Picture, width: int) -> bytes | None:
     """A (height, width, 3) uint8 BGR picture, made smaller; None: it cannot be encoded.
 
-    Of a much larger one every k-th pixel first: a tenth of the time, and the eye is none the wiser.
+    Of a much larger one every k-th pixel first, then means of four, then between them: a fifth of
+    the time that INTER_AREA takes for all of it, and the eye is none the wiser.
     """
+    height = max(1, round(pixels.shape[0] * width / pixels.shape[1]))
     step = max(1, pixels.shape[1] // (2 * width))
     small = np.ascontiguousarray(pixels[::step, ::step])
-    height = max(1, round(small.shape[0] * width / small.shape[1]))
+    if small.shape[1] >= 2 * width and small.shape[0] >= 2:
+        even = small[: small.shape[0] // 2 * 2, : small.shape[1] // 2 * 2]
+        size = (even.shape[1] // 2, even.shape[0] // 2)
+        small = np.asarray(cv2.resize(even, size, interpolation=cv2.INTER_AREA))
     if small.shape[1] > width:
-        small = np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_AREA))
+        small = np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR))
     try:
         done, jpeg = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     except cv2.error:

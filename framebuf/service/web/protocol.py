@@ -20,14 +20,14 @@ class PatientProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._late = self.loop.call_later(HEAD_S, self._hang_up)
+        self._wait()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         if self.cycle is not None and not self.cycle.response_complete:
             self._forgive()  # the head is there
-        elif self._late is None:
-            self._late = self.loop.call_later(HEAD_S, self._hang_up)
+        else:
+            self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forgive()
@@ -35,8 +35,15 @@ class PatientProtocol(H11Protocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self.cycle is None or self.cycle.response_complete:
-            self._forgive()  # the keep-alive time-out takes over
+        under_way = self.cycle is not None and not self.cycle.response_complete
+        if not under_way and self.conn.trailing_data[0]:
+            self._wait()  # the next head has begun
+        else:
+            self._forgive()  # else the keep-alive time-out takes over
+
+    def _wait(self) -> None:
+        if self._late is None:
+            self._late = self.loop.call_later(HEAD_S, self._hang_up)
 
     def _forgive(self) -> None:
         if self._late is not None:

@@ -27,7 +27,7 @@ const hear = {
   picture(told) {
     cameras.picture(told);
   },
-  requests(told) {
+  request(told) {
     requests.show(told);
   },
   results(told) {

@@ -19,6 +19,7 @@ const STATES = {
   failed: "failed",
   rejected: "rejected",
 };
+const MOST = 20;
 const MOST_RESULTS = 1000;
 
 export class Requests {
@@ -36,20 +37,26 @@ export class Requests {
   }
 
   show(told) {
-    this.none.hidden = told.length > 0;
-    const known = new Set(told.map((one) => key(one.camera, one.id)));
-    for (const [name, entry] of this.entries) {
-      if (!known.has(name)) {
-        entry.element.remove();
-        this.entries.delete(name);
-      }
+    this.none.hidden = true;
+    const shown = this.entry(told.camera, told.id);
+    shown.show(told);
+    if (shown.place !== told.n) {
+      shown.place = told.n;
+      const older = [...this.entries.values()].filter((other) => other.place < told.n);
+      const next = older.sort((a, b) => b.place - a.place)[0];
+      this.list.insertBefore(shown.element, next?.element ?? null);
+      this.forget();
     }
-    for (const one of told) {
-      const entry = this.entry(one.camera, one.id);
-      entry.show(one);
+    if (![...this.entries.values()].some((other) => other.place > told.n)) shown.newest();
+  }
+
+  /** Those beyond the newest ones go. */
+  forget() {
+    const all = [...this.entries].sort(([, a], [, b]) => b.place - a.place);
+    for (const [name, entry] of all.slice(MOST)) {
+      entry.element.remove();
+      this.entries.delete(name);
     }
-    const newest = told.at(-1);
-    if (newest) this.entries.get(key(newest.camera, newest.id)).newest();
   }
 
   results(told) {
@@ -62,7 +69,6 @@ export class Requests {
     if (!entry) {
       entry = new Entry(camera, id);
       this.entries.set(name, entry);
-      this.list.prepend(entry.element);
       if (name === this.expected) entry.open();
     }
     return entry;
@@ -74,6 +80,7 @@ class Entry {
     this.camera = camera;
     this.id = id;
     this.state = null;
+    this.place = 0;
     this.touched = false;
     this.found = new Map();
     this.badge = el("span.badge");
