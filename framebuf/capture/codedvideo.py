@@ -37,7 +37,7 @@ class CodedVideo:
         """Packets that no grab has carried yet."""
         self._number = 0
         self._head: Head | None = None  # of the group that is under way
-        self._sets: tuple[bytes, ...] | None = None  # that its size is known of
+        self._sizes: dict[tuple[bytes, ...], tuple[int, int]] = {}  # by their parameter sets
         self._key_pts: int | None = None
 
     @classmethod
@@ -90,7 +90,9 @@ class CodedVideo:
 
     def reopened(self, source: str) -> CodedVideo:
         """The same once more, from its beginning; this one is closed."""
-        return CodedVideo.of(self._video.reopened(source))
+        again = CodedVideo.of(self._video.reopened(source))
+        again._sizes = self._sizes  # noqa: SLF001 - of its own kind
+        return again
 
     def close(self) -> None:
         self._video.close()
@@ -102,15 +104,8 @@ class CodedVideo:
     def _begun(self, data: bytes, received: Received) -> Head | None:
         """The head of a group; None: it is damaged, and nothing is known of its size."""
         self._key_pts = received.pts
-        sets = parameter_sets(self._codec, data, self._extradata)
         before = self._head
-        if self._codec in INTRA:
-            size = jpeg_size(data)
-        elif before is not None and sets == self._sets:
-            size = (before.height, before.width)
-        else:
-            size = size_of(self._codec, self._extradata, data)
-            self._sets = sets if size else self._sets
+        size = jpeg_size(data) if self._codec in INTRA else self._size(data)
         if before is None:
             self._head = Head(self._codec, self._extradata, *size) if size else None
         else:
@@ -120,6 +115,14 @@ class CodedVideo:
             joined = same and self._codec not in INTRA
             self._head = Head(self._codec, self._extradata, height, width, joined)
         return self._head
+
+    def _size(self, data: bytes) -> tuple[int, int] | None:
+        """Height, width as the parameter sets say: found by decoding once for each of them."""
+        sets = (self._extradata, *parameter_sets(self._codec, data, self._extradata))
+        size = self._sizes.get(sets) or size_of(self._codec, self._extradata, data)
+        if size is not None:
+            self._sizes = {sets: size}
+        return size
 
     def __repr__(self) -> str:
         return f"<CodedVideo {self.name} {self._codec}, {self._presentation!r}>"

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from framebuf.units import SECOND_NS
-
 if TYPE_CHECKING:
     from fractions import Fraction
 
@@ -35,7 +33,7 @@ class CodedPicture:
         """Seconds on the clock of its container."""
         if self.pts is None or self.time_base is None:
             return None
-        return round(self.pts * SECOND_NS * self.time_base) / SECOND_NS
+        return self.pts * self.time_base.numerator / self.time_base.denominator
 
 
 class Presentation:
