@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from framebuf.buffer.coded import CODECS, INTRA, Head, Packet
 from framebuf.buffer.decoder import size_of
+from framebuf.buffer.nal import first_slice, parameter_sets
 from framebuf.capture.headers import jpeg_size
-from framebuf.capture.parameters import parameter_sets
 from framebuf.capture.presentation import CodedPicture, Presentation
 from framebuf.capture.source import Grab
 from framebuf.errors import SourceError
@@ -72,7 +72,8 @@ class CodedVideo:
         self._fresh.append(packet)
         picture = CodedPicture(
             packet, self._number, received.pts, received.time_base,
-            self._head.height, self._head.width, skipped=leading and not self._head.joined,
+            self._head.height, self._head.width, self._is_plausible(data),
+            skipped=leading and not self._head.joined,
         )  # fmt: skip
         self._number += 1
         shown = self._presentation.add(picture, received.dts)
@@ -96,6 +97,11 @@ class CodedVideo:
 
     def close(self) -> None:
         self._video.close()
+
+    def _is_plausible(self, data: bytes) -> bool:
+        if self._codec in INTRA:
+            return jpeg_size(data) is not None
+        return bool(first_slice(self._codec, data, self._extradata))
 
     def _is_leading(self, received: Received) -> bool:
         key, pts = self._key_pts, received.pts

@@ -25,6 +25,8 @@ class CodedPicture:
     time_base: Fraction | None
     height: int
     width: int
+    plausible: bool = True
+    """It looks like a picture of its codec, as far as that can be said without decoding it."""
     skipped: bool = False
     """It refers to what never came: no decoder shows it."""
 
