@@ -9,6 +9,7 @@ WITHHELD ?= 600
 NODES ?= 1000
 DAEMONS ?= 20
 SEED ?= 7
+STORE ?= raw
 
 BIN := $(VENV)/bin
 # Names the interpreter: another Python makes the environment anew. Empty: there is no such command.
@@ -49,9 +50,9 @@ outages: $(READY) ## a camera on RTSP broken OUTAGES=50 times at random, SEED=7;
 	@sh tests/debian-packages.sh
 	@OUTAGES=$(OUTAGES) SEED=$(SEED) $(BIN)/pytest -s tests/service/test_rtsp.py $(ARGS)
 
-chaos: $(READY) ## the daemon killed KILLS=500 times in a storm, SEED=7; PUBACKs withheld WITHHELD=600 s
+chaos: $(READY) ## the daemon killed KILLS=500 times, SEED=7, STORE=raw or encoded; WITHHELD=600 s
 	@sh tests/debian-packages.sh
-	@KILLS=$(KILLS) SEED=$(SEED) WITHHELD=$(WITHHELD) $(BIN)/pytest -s tests/chaos $(ARGS)
+	@KILLS=$(KILLS) SEED=$(SEED) STORE=$(STORE) WITHHELD=$(WITHHELD) $(BIN)/pytest -s tests/chaos $(ARGS)
 
 convert-test: $(READY) ## framebuf convert with the real rknn-toolkit2: installs 1.5 GB or more, once
 	@$(BIN)/pytest -s --durations=0 tests/convert $(ARGS)

@@ -32,6 +32,8 @@ class Blocks:
         self.gained = gained
         taken = set(held)
         self._memory = memory
+        self._at = shape.blocks_at
+        self._table_at = shape.table_at
         self._free = [number for number in range(gained - 1, -1, -1) if number not in taken]
 
     @property
@@ -63,7 +65,7 @@ class Blocks:
         if not self._free:
             return None
         number = self._free.pop()
-        at = self.shape.entry_at(number)
+        at = self._table_at + number * layout.ENTRY.size
         layout.ENTRY.pack_into(self._memory, at, 0, ordinal, 0)
         layout.MARK.pack_into(self._memory, at, group + 1)
         return number
@@ -71,7 +73,7 @@ class Blocks:
     def free(self, chain: Sequence[int]) -> None:
         """Give a whole chain back, its first block first."""
         for number in chain:
-            layout.MARK.pack_into(self._memory, self.shape.entry_at(number), 0)
+            layout.MARK.pack_into(self._memory, self._table_at + number * layout.ENTRY.size, 0)
         self._free.extend(reversed(chain))
 
     def write(self, chain: Sequence[int], at: int, data: bytes) -> None:
@@ -97,7 +99,7 @@ class Blocks:
     def place(self, chain: Sequence[int], at: int) -> tuple[int, int]:
         """Where in the file a place of a chain is, and how many bytes follow in that block."""
         ordinal, within = divmod(at, layout.BLOCK)
-        return self.shape.block_at(chain[ordinal]) + within, layout.BLOCK - within
+        return self._at + chain[ordinal] * layout.BLOCK + within, layout.BLOCK - within
 
     def __repr__(self) -> str:
         return f"<Blocks {self.gained - self.unused}/{self.gained} of {self.shape.blocks}>"

@@ -329,7 +329,7 @@ class Buffer:
         arriving = self._arriving
         if arriving is None:
             raise RuntimeError("commit without begin")
-        stamp = replace(arriving, dropped=dropped)
+        stamp = replace(arriving, dropped=True) if dropped else arriving
         mark(ring, stamp)
         return stamp
 

@@ -8,6 +8,8 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
+from framebuf.buffer.framenumbers import FrameNumbers
+
 if TYPE_CHECKING:
     from av.video.codeccontext import VideoCodecContext
     from av.video.frame import VideoFrame
@@ -28,6 +30,7 @@ changed within an H.265 picture shows only where the camera sends a hash of it, 
 
 DAMAGED = "cannot be decoded: damaged"
 REFERS = "cannot be decoded: a picture that it refers to is damaged"
+MISSES = "cannot be decoded: a picture that it refers to never came"
 GONE = "cannot be decoded: its packets are gone"
 
 
@@ -51,6 +54,7 @@ class GroupDecoder:
         self._before = before
         self._lead = len(before.records) - 1 if before is not None else 0
         self._decoder = _opened(group.head.codec, group.head.extradata, halvings)
+        self._numbers = FrameNumbers(group.head.codec, group.head.extradata)
         self._fed = 0  # so many packets: first those of the group before, then of the group
         self._flushed = False
         # by place in the order of decoding
@@ -113,6 +117,8 @@ class GroupDecoder:
         if data is None:
             self._fault(at, GONE)
         else:
+            if self._numbers.misses(data):
+                self._fault(at, MISSES)
             packet = av.Packet(data)
             packet.pts = packet.dts = at
             self._decode(packet, at)

@@ -22,7 +22,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from framebuf.buffer.layout import HEADER, PAGE, STAMP
+from framebuf.buffer.layout import HEADER, PAGE
 
 MAGIC = b"framepkt"
 VERSION = 1
@@ -33,6 +33,8 @@ ALIGN = 64
 CHUNK = 64
 """Blocks that get their memory in one go: 1 MiB."""
 
+STAMP = struct.Struct("<QQqqQ")
+"""As layout.STAMP."""
 ENTRY = struct.Struct("<QII")
 """group + 1, or 0: free; ordinal in its chain; reserved."""
 RECORD = struct.Struct("<QQqqqII16x")
@@ -59,7 +61,7 @@ class PacketShape:
 
     @property
     def table_at(self) -> int:
-        return self.stamps_at + _pages(self.stamps * STAMP.itemsize)
+        return self.stamps_at + _pages(self.stamps * STAMP.size)
 
     @property
     def blocks_at(self) -> int:

@@ -9,11 +9,8 @@ import logging
 import threading
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from framebuf.buffer import layout as tables
 from framebuf.buffer import packetlayout as layout
 from framebuf.buffer.group import Group, Record, Shown
 from framebuf.buffer.lease import Lease
@@ -24,6 +21,7 @@ if TYPE_CHECKING:
     import mmap
     from collections.abc import Iterable
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from framebuf.buffer.blocks import Blocks
@@ -89,9 +87,7 @@ class PacketRing:
         self._directory = directory
         self._memory = memory
         self._span = span
-        self._stamps: NDArray[Any] = np.ndarray(
-            self.shape.stamps, tables.STAMP, memory, offset=self.shape.stamps_at
-        )
+        self._stamps_at = self.shape.stamps_at
         self._lock = threading.Lock()
         self._groups = list(groups)
         self._shown = shown or {}
@@ -152,13 +148,10 @@ class PacketRing:
 
     def stamp(self, seq: int, captured: Moment, flags: int) -> None:
         """Note that frame `seq` was captured, whether it found room or not."""
-        row = self._stamps[seq % self.shape.stamps]
-        row["mark"] = 0
-        row["seq"] = seq
-        row["mono_ns"] = captured.mono_ns
-        row["utc_ns"] = captured.utc_ns
-        row["flags"] = flags
-        row["mark"] = seq + 1
+        at = self._stamps_at + seq % self.shape.stamps * layout.STAMP.size
+        layout.MARK.pack_into(self._memory, at, 0)
+        layout.STAMP.pack_into(self._memory, at, 0, seq, captured.mono_ns, captured.utc_ns, flags)
+        layout.MARK.pack_into(self._memory, at, seq + 1)
 
     def interrupted(self) -> None:
         """What follows does not go on from what there is."""

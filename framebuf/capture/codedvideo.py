@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from framebuf.buffer.coded import CODECS, INTRA, Head, Packet
 from framebuf.buffer.decoder import size_of
+from framebuf.buffer.nal import first_slice, parameter_sets
 from framebuf.capture.headers import jpeg_size
-from framebuf.capture.parameters import parameter_sets
 from framebuf.capture.presentation import CodedPicture, Presentation
 from framebuf.capture.source import Grab
 from framebuf.errors import SourceError
@@ -37,7 +37,7 @@ class CodedVideo:
         """Packets that no grab has carried yet."""
         self._number = 0
         self._head: Head | None = None  # of the group that is under way
-        self._sets: tuple[bytes, ...] | None = None  # that its size is known of
+        self._sizes: dict[tuple[bytes, ...], tuple[int, int]] = {}  # by their parameter sets
         self._key_pts: int | None = None
 
     @classmethod
@@ -72,7 +72,8 @@ class CodedVideo:
         self._fresh.append(packet)
         picture = CodedPicture(
             packet, self._number, received.pts, received.time_base,
-            self._head.height, self._head.width, skipped=leading and not self._head.joined,
+            self._head.height, self._head.width, self._is_plausible(data),
+            skipped=leading and not self._head.joined,
         )  # fmt: skip
         self._number += 1
         shown = self._presentation.add(picture, received.dts)
@@ -90,10 +91,17 @@ class CodedVideo:
 
     def reopened(self, source: str) -> CodedVideo:
         """The same once more, from its beginning; this one is closed."""
-        return CodedVideo.of(self._video.reopened(source))
+        again = CodedVideo.of(self._video.reopened(source))
+        again._sizes = self._sizes  # noqa: SLF001 - of its own kind
+        return again
 
     def close(self) -> None:
         self._video.close()
+
+    def _is_plausible(self, data: bytes) -> bool:
+        if self._codec in INTRA:
+            return jpeg_size(data) is not None
+        return bool(first_slice(self._codec, data, self._extradata))
 
     def _is_leading(self, received: Received) -> bool:
         key, pts = self._key_pts, received.pts
@@ -102,15 +110,8 @@ class CodedVideo:
     def _begun(self, data: bytes, received: Received) -> Head | None:
         """The head of a group; None: it is damaged, and nothing is known of its size."""
         self._key_pts = received.pts
-        sets = parameter_sets(self._codec, data, self._extradata)
         before = self._head
-        if self._codec in INTRA:
-            size = jpeg_size(data)
-        elif before is not None and sets == self._sets:
-            size = (before.height, before.width)
-        else:
-            size = size_of(self._codec, self._extradata, data)
-            self._sets = sets if size else self._sets
+        size = jpeg_size(data) if self._codec in INTRA else self._size(data)
         if before is None:
             self._head = Head(self._codec, self._extradata, *size) if size else None
         else:
@@ -120,6 +121,14 @@ class CodedVideo:
             joined = same and self._codec not in INTRA
             self._head = Head(self._codec, self._extradata, height, width, joined)
         return self._head
+
+    def _size(self, data: bytes) -> tuple[int, int] | None:
+        """Height, width as the parameter sets say: found by decoding once for each of them."""
+        sets = (self._extradata, *parameter_sets(self._codec, data, self._extradata))
+        size = self._sizes.get(sets) or size_of(self._codec, self._extradata, data)
+        if size is not None:
+            self._sizes = {sets: size}
+        return size
 
     def __repr__(self) -> str:
         return f"<CodedVideo {self.name} {self._codec}, {self._presentation!r}>"

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from framebuf.units import SECOND_NS
-
 if TYPE_CHECKING:
     from fractions import Fraction
 
@@ -27,6 +25,8 @@ class CodedPicture:
     time_base: Fraction | None
     height: int
     width: int
+    plausible: bool = True
+    """It looks like a picture of its codec, as far as that can be said without decoding it."""
     skipped: bool = False
     """It refers to what never came: no decoder shows it."""
 
@@ -35,7 +35,7 @@ class CodedPicture:
         """Seconds on the clock of its container."""
         if self.pts is None or self.time_base is None:
             return None
-        return round(self.pts * SECOND_NS * self.time_base) / SECOND_NS
+        return self.pts * self.time_base.numerator / self.time_base.denominator
 
 
 class Presentation:

@@ -9,6 +9,7 @@ from framebuf.capture.clock import StreamClock
 from framebuf.capture.codedvideo import CodedVideo
 from framebuf.capture.libav import TimedOut, Video, nanoseconds
 from framebuf.capture.pace import Meter
+from framebuf.capture.presentation import CodedPicture
 from framebuf.capture.source import PATIENCE_S, now
 from framebuf.errors import SourceError
 from framebuf.units import SECOND_NS
@@ -170,11 +171,12 @@ class Stream:
     def _decode(self, packet: Received, arrived: Moment, untimed_ns: int | None) -> None:
         for picture in self._video.pictures(packet):
             broken = isinstance(picture, str)
+            dubious = isinstance(picture, CodedPicture) and not picture.plausible
             # Joined between two key frames, the first packets are no loss
             if broken and not self._any and not packet.is_keyframe:
                 continue
             self._any = True
-            if not broken:
+            if not (broken or dubious):
                 self._good_ns = arrived.mono_ns
             # A damaged frame has no time of its own, but that of its packet
             time_ns = self._time(packet if isinstance(picture, str) else picture)

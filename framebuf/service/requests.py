@@ -140,7 +140,8 @@ class Requests:
     def captured(self, camera: str) -> None:
         """A frame was committed. Any thread."""
         feed = self._feeds[camera]
-        if not feed.stirred:
+        # Whoever opens a request from now on finds the frame: it is committed before this looks
+        if feed.open and not feed.stirred:
             feed.stirred = True
             self._events.put(partial(self._windows.look, feed))
 

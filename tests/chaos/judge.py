@@ -49,6 +49,9 @@ HANG_S = 12.0
 """How long before its end by the watchdog a process may have been half dead."""
 NEIGHBOUR = 1
 """Pictures: two stamps of one stream may round so far apart."""
+ONE_STREAM_MS = 1000
+"""Between two frames; after more it was opened again, and its stamps may be late by other pictures
+than before."""
 
 
 @dataclass(slots=True)
@@ -223,7 +226,8 @@ class Judge:
         for (_, (one, at)), (index, (other, then)) in itertools.pairwise(sorted(numbers.items())):
             steps = (other - one) % self._camera.PICTURES
             away = (steps - round((then - at) * self._camera.RATE / 1000)) % self._camera.PICTURES
-            if min(away, self._camera.PICTURES - away) > NEIGHBOUR:
+            most = NEIGHBOUR if then - at < ONE_STREAM_MS else self._camera.LATE
+            if min(away, self._camera.PICTURES - away) > most:
                 self._wrong(request.id, index, f"pictures {one}, {other} are {then - at} ms apart")
 
     def _wrong(self, id: str, index: int, why: str) -> None:

@@ -36,7 +36,7 @@ PROBE_BEFORE_S = 5.0
 FILES = ("tiny-rk3588-i8-batch1.rknn", "tiny-rk3588-i8-batch4.rknn", "tiny-rk3588-i8-batch8.rknn")
 
 
-def tables(source: str, folder: Path) -> str:
+def tables(source: str, folder: Path, store: str = "raw") -> str:
     """The storm's camera and model; the model's outputs are computed by the ONNX file beside it."""
     models = folder / "models"
     models.mkdir()
@@ -45,7 +45,7 @@ def tables(source: str, folder: Path) -> str:
     shutil.copy(REPO / "tests" / "assets" / "tiny-n.onnx", models / "tiny-rk3588-i8.onnx")
     return (
         f'[[camera]]\nname = "{CAMERA}"\nsource = "{source}"\nfps = {RATE}\nbuffer = "8s"\n'
-        'memory = "200 MiB"\nstale_after = "1s"\nmodels = ["tiny"]\n'
+        f'memory = "200 MiB"\nstore = "{store}"\nstale_after = "1s"\nmodels = ["tiny"]\n'
         # The session lives as long: what the broker took while the node was away is not lost
         '[camera.trigger]\nmax_age = "10m"\ndeadline = "60s"\n'
         f'[[model]]\nname = "tiny"\npath = "{models}/tiny-rk3588-i8-batch{{1,4,8}}.rknn"\n'
@@ -58,7 +58,7 @@ class Storm:
 
     def __init__(
         self, broker: Mosquitto, broker_state: Path, camera: RtspCamera, folder: Path, seed: int,
-        *, hangs: float, errors: float = 0.005, every_s: float = 0.25,
+        *, hangs: float, errors: float = 0.005, every_s: float = 0.25, store: str = "raw",
     ) -> None:  # fmt: skip
         """`broker_state` is the broker's persistence file; probabilities are those of a run."""
         self.faults = FaultLog()
@@ -74,7 +74,7 @@ class Storm:
         self._camera = camera
         self._stack = ExitStack()
         self.proxy = Proxy(free_port(), broker.port)
-        node = Node(folder, self.proxy.port, tables(camera.url, folder), name=NODE)
+        node = Node(folder, self.proxy.port, tables(camera.url, folder, store), name=NODE)
         self.ring_dir = node.ring_dir
         self.books = Books(broker.port, NODE, "framebuf")
         self.sender = Sender(

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 KILLS = int(os.environ.get("KILLS", "2"))
 SEED = int(os.environ.get("SEED", "7"))
+STORE = os.environ.get("STORE", "raw")
+"""The camera's: raw, or encoded."""
 HANGS = float(os.environ.get("HANGS", "0.0005"))
 """How many inferences of the simulated NPU never come back."""
 
@@ -34,7 +36,8 @@ def test_whatever_dies_every_trigger_ends_in_one_done_and_every_answer_is_its_fr
     assert teller.closest() > 2 * FAR
     broker.start()
     try:
-        with Storm(broker, state / "mosquitto.db", rtsp, tmp_path, SEED, hangs=HANGS) as storm:
+        database = state / "mosquitto.db"
+        with Storm(broker, database, rtsp, tmp_path, SEED, hangs=HANGS, store=STORE) as storm:
             try:
                 storm.blow(KILLS)
                 asked_again = storm.settle()
@@ -48,7 +51,7 @@ def test_whatever_dies_every_trigger_ends_in_one_done_and_every_answer_is_its_fr
     got, wanted, short = judge.recovered()
     sent = storm.sender.sent
     print(
-        f"\nchaos: {len(storm.kills)} kills, seed {SEED}; {storm.faults!r}\n"
+        f"\nchaos: {len(storm.kills)} kills, seed {SEED}, store {STORE}; {storm.faults!r}\n"
         f"{len(sent)} triggers, {verdict.requests} accepted, {dict(verdict.outcomes)}; "
         f"{verdict.answers} answers, {verdict.repeated} came again; on the simulated NPU\n"
         f"accepted without done: {len(verdict.without_done)}\n"

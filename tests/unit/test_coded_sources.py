@@ -170,3 +170,56 @@ def test_a_device_gives_its_jpegs_as_they_are(directory, monkeypatch):
 def test_a_device_without_jpegs_names_the_other_store(monkeypatch):
     with pytest.raises(SourceError, match='store = "raw"'):
         device(monkeypatch, has_jpegs=False)
+
+
+def test_a_size_that_changes_midway_is_told_with_its_key_frame(tmp_path, directory, at_once):
+    if "libx264" not in av.codecs_available:
+        pytest.skip("PyAV has no libx264")
+    films = [
+        encoded_film(tmp_path / f"{width}.ts", 12, size=(width, 64), gop=6, bf="0")
+        for width in (96, 128)
+    ]
+    whole = tmp_path / "film.ts"
+    whole.write_bytes(b"".join(film.read_bytes() for film in films))
+    expected = [picture for film in films for picture in decoded_film(film)]
+    source = open_source(str(whole), stop=threading.Event(), encoded=True)
+    buffer = recorded(directory, source, 23)
+    source.close()
+    assert buffer.size == (128, 64)
+    sizes = []
+    for seq, _, pixels in pictures(buffer):
+        frame = buffer.lease(seq).frame
+        sizes.append((frame.width, frame.height))
+        assert np.array_equal(pixels, expected[seq])
+        assert pixels.shape[:2] == (frame.height, frame.width)
+    assert sizes == 12 * [(96, 64)] + 11 * [(128, 64)]
+
+
+def test_a_camera_that_comes_back_with_another_codec_is_decoded_with_that(
+    tmp_path, directory, at_once
+):
+    films = [film_of(tmp_path, kind, 12) for kind in ("b-frames", "mjpeg", "h264")]
+    buffer, expected = None, []
+    for film in films:
+        source = open_source(str(film), stop=threading.Event(), encoded=True)
+        if buffer is None:
+            buffer = recorded(directory, source, 12)
+        else:
+            buffer.interrupted()
+            buffer.opened(source.rate)
+            recorder = Recorder("gate", None, buffer)
+            for _ in range(12):
+                recorder.take(source.grab())
+        expected += decoded_film(film)
+        source.close()
+    found = list(pictures(buffer))
+    assert [seq for seq, _, _ in found] == list(range(36))
+    assert all(np.array_equal(pixels, expected[seq]) for seq, _, pixels in found)
+    after = Buffer(
+        "gate", directory, span=Span(frames=1000), memory=Size(2**24), stale_ns=10**10,
+        boot_id="b-1", encoded=True,
+    )  # fmt: skip
+    after.recover(now().mono_ns)
+    again = list(pictures(after))
+    assert [seq for seq, _, _ in again] == list(range(36))
+    assert all(np.array_equal(pixels, expected[seq]) for seq, _, pixels in again)

@@ -373,6 +373,33 @@ def test_a_stream_that_no_longer_decodes_is_opened_again(serve, opened, monkeypa
         source.grab()
 
 
+def test_a_stream_whose_pictures_stay_as_they_are_says_no_less_of_them(serve, opened):
+    half = jpeg(60)[: len(jpeg(60)) // 2]
+    script = [jpeg(20), jpeg(60), half, jpeg(100, 96, 128), jpeg(140)]
+    source = opened(serve(*script), encoded=True)
+    grabs = [source.grab() for _ in range(5)]
+    assert [(grab.height, grab.width) for grab in grabs] == [
+        (48, 64), (48, 64), (48, 64), (96, 128), (48, 64),
+    ]  # fmt: skip
+    assert [[packet.data for packet in grab.packets] for grab in grabs] == [[one] for one in script]
+    assert [grab.packet.head.codec for grab in grabs] == 5 * ["mjpeg"]
+    assert source.clock.offset_ns is None
+    with pytest.raises(SourceError, match=r"ended|failed: Input/output error"):
+        source.grab()
+
+
+def test_a_stream_whose_pictures_stay_as_they_are_is_opened_again_when_they_are_none(
+    serve, opened, monkeypatch
+):
+    source = opened(
+        serve(jpeg(20), jpeg(60), b"no picture", b"none", threading.Event()), encoded=True
+    )
+    monkeypatch.setattr(source, "_broken_ns", 0)
+    assert [source.grab().height for _ in range(2)] == [48, 48]
+    with pytest.raises(SourceError, match="nothing could be decoded for"):
+        [source.grab() for _ in range(2)]
+
+
 def test_a_stream_that_falls_silent_times_out(serve, opened):
     source = opened(serve(jpeg(20), jpeg(60), jpeg(100), threading.Event()))
     for _ in range(3):

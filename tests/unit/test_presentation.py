@@ -9,7 +9,8 @@ import av
 import pytest
 
 from framebuf.buffer.coded import Packet
-from framebuf.capture.parameters import parameter_sets
+from framebuf.buffer.framenumbers import FrameNumbers
+from framebuf.buffer.nal import first_slice, parameter_sets
 from framebuf.capture.presentation import CodedPicture, Presentation
 from tests.unit.packets import encoded_film
 
@@ -105,6 +106,37 @@ def test_parameter_sets_of_noise_are_no_error():
     for seed in range(200):
         noise = random.Random(seed).randbytes(200)
         for extradata in (b"", b"\x01" + noise[:30]):
+            numbers = FrameNumbers("h264", extradata)
+            numbers.misses(noise)
+            numbers.misses(b"\x00\x00\x01\x67" + noise)
+            numbers.misses(b"\x00\x00\x01\x65" + noise)
             for codec in ("h264", "hevc"):
                 parameter_sets(codec, noise, extradata)
                 parameter_sets(codec, b"\x00\x00\x01" * 20 + noise, extradata)
+
+
+@pytest.mark.parametrize("bf", ["0", "2"])
+@pytest.mark.parametrize("in_band", [False, True])
+def test_a_picture_that_never_came_is_missed_by_the_next_one_that_refers(tmp_path, bf, in_band):
+    if "libx264" not in av.codecs_available:
+        pytest.skip("PyAV has no libx264")
+    film = encoded_film(tmp_path / "film.mp4", 40, bf=bf, gop=20)
+    with av.open(str(film)) as container:
+        stream = container.streams.video[0]
+        extradata = b"" if in_band else bytes(stream.codec_context.extradata)
+        to_stream = av.BitStreamFilterContext("h264_mp4toannexb", stream)
+        packets = []
+        for packet in container.demux(stream):
+            if packet.size:
+                data = bytes(to_stream.filter(packet)[0] if in_band else packet)
+                referred = first_slice("h264", data, extradata)[0] & 0x60
+                packets.append((data, bool(referred)))
+    numbers = FrameNumbers("h264", extradata)
+    assert not any(numbers.misses(data) for data, _ in packets)
+    for lost in range(1, 19):
+        _, referred = packets[lost]
+        numbers = FrameNumbers("h264", extradata)
+        told = [numbers.misses(data) for n, (data, _) in enumerate(packets[:20]) if n != lost]
+        last_referred = max(n for n in range(20) if packets[n][1])
+        assert any(told) == (referred and lost < last_referred)
+    assert not FrameNumbers("hevc", b"").misses(packets[3][0])
