@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+JOBS ?= 3
 OUTAGES ?= 50
 KILLS ?= 500
 WITHHELD ?= 600
@@ -28,9 +29,9 @@ help: ## say what there is to make
 demo: $(READY) ## the whole line on this machine, no camera needed; ARGS="--once" for one trigger
 	@$(BIN)/framebuf demo $(ARGS)
 
-test: $(READY) ## the ordinary tests, with the Debian packages they need; ARGS="-k ring" picks
+test: $(READY) ## the ordinary tests, JOBS=3 at a time, and the Debian packages they need; ARGS="-k ring"
 	@sh tests/debian-packages.sh
-	@$(BIN)/pytest --ignore=tests/chaos/test_endings.py $(ARGS)
+	@$(BIN)/pytest -n $(JOBS) --dist worksteal --ignore=tests/chaos/test_endings.py $(ARGS)
 
 endings: $(READY) ## each way in which the daemon may hang or die, under a supervisor; a minute
 	@sh tests/debian-packages.sh

@@ -247,6 +247,7 @@ def test_a_connection_that_is_lost_leaves_no_open_file_behind(
     own_mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backoff, "FIRST_S", 0.02)
+    gc.collect()
     gc.disable()  # it would close them some time
     try:
         with Kept(own_mosquitto.port) as node:
@@ -258,7 +259,7 @@ def test_a_connection_that_is_lost_leaves_no_open_file_behind(
                 own_mosquitto.start()
                 until(lambda times=times: node.count("connects") == times, "it is back")
             until(
-                lambda: len(os.listdir("/proc/self/fd")) == before,  # noqa: PTH208
+                lambda: len(os.listdir("/proc/self/fd")) <= before,  # noqa: PTH208
                 f"it has more than {before} open files",
             )
     finally:
