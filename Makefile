@@ -12,6 +12,8 @@ DAEMONS ?= 20
 SEED ?= 7
 STORE ?= raw
 
+# What `make test` leaves to `make endings`.
+EARLY := --ignore=tests/chaos/test_endings.py
 BIN := $(VENV)/bin
 # Names the interpreter: another Python makes the environment anew. Empty: there is no such command.
 VERSION := $(shell $(PYTHON) -c 'import platform; print(platform.python_version())' 2>/dev/null)
@@ -31,7 +33,8 @@ demo: $(READY) ## the whole line on this machine, no camera needed; ARGS="--once
 
 test: $(READY) ## the ordinary tests, JOBS=3 at a time, and the Debian packages they need; ARGS="-k ring"
 	@sh tests/debian-packages.sh
-	@$(BIN)/pytest -n $(JOBS) --dist worksteal --ignore=tests/chaos/test_endings.py $(ARGS)
+	@$(BIN)/pytest -n $(JOBS) --dist worksteal -m 'not alone' $(EARLY) $(ARGS) || test $$? = 5
+	@$(BIN)/pytest -m alone $(EARLY) $(ARGS) || test $$? = 5
 
 endings: $(READY) ## each way in which the daemon may hang or die, under a supervisor; a minute
 	@sh tests/debian-packages.sh

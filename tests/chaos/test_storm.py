@@ -13,6 +13,8 @@ from tests.chaos.storm import Storm
 from tests.chaos.teller import FAR, Teller
 from tests.service.parts import REPO, Mosquitto, free_port
 
+pytestmark = pytest.mark.alone
+
 if TYPE_CHECKING:
     from tests.service.rtsp import RtspCamera
 

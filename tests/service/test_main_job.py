@@ -15,6 +15,8 @@ from tests.service.books import Books
 from tests.service.numbered import Picture, frames_of, make_video, read_number
 from tests.service.parts import Mosquitto, Node, nanodet
 
+pytestmark = pytest.mark.alone
+
 FRAMES = 100
 KEPT_A_SECOND = 10
 CLIENTS = 4

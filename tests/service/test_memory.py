@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.service.books import Books
 from tests.service.numbered import make_video
 from tests.service.parts import Mosquitto, Node, tiny
+
+pytestmark = pytest.mark.alone
 
 WARM = 100
 TRIGGERS = 2000

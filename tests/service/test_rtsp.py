@@ -30,6 +30,8 @@ from tests.service.outage import Outages
 from tests.service.parts import Mosquitto, Node, nanodet
 from tests.service.rtsp import RtspCamera
 
+pytestmark = pytest.mark.alone
+
 BOUND_S = 15.0
 FAULTS = int(os.environ.get("OUTAGES", "4"))
 SEED = int(os.environ.get("SEED", "7"))
