@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 class Batch:
     """The slots of one tensor: add frames, run it, read each frame's outputs.
 
-    Belongs to one thread at a time, and so do all batches that share its memory.
+    Belongs to one thread at a time, and so do all batches that share its memory; but several
+    threads may call `add_at` at once, each for slots of its own.
     """
 
     def __init__(
@@ -216,8 +217,8 @@ class Batch:
 
     def _claim(self) -> None:
         """Take the memory, unless this batch's frames in it are gone."""
-        holder = self._holder[0]
-        if holder is not self and self.filled:
+        # In this order: whoever filled a slot of this batch has taken the memory before
+        if self.filled and (holder := self._holder[0]) is not self:
             raise ValueError(f"the memory of {self} went to {holder}; clear and fill it again")
         self._holder[0] = self
 

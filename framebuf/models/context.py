@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from framebuf.errors import InferenceError
 from framebuf.models.batch import Batch
+from framebuf.models.filling import Filling
 from framebuf.models.work import Work
 from framebuf.results import BatchPlace, Failure, FrameResult, Timings
 
@@ -37,7 +38,11 @@ class Line(Protocol):
 
     def next_run(self, context: Context) -> Run | None: ...
 
-    def next_job(self, run: Run) -> Job | None: ...
+    def take_up(self, run: Run, filling: Filling) -> None: ...
+
+    def next_job(self, run: Run, context: Context) -> Job | None: ...
+
+    def leave(self, run: Run) -> None: ...
 
     def prepared(self, run: Run) -> None: ...
 
@@ -87,7 +92,8 @@ class Measured(NamedTuple):
 class Context:
     """One runtime that belongs to the thread NAME for ever.
 
-    NAME-prepare fills its two tensors: the next is prepared while the last one runs. NAME-results
+    NAME-prepare fills its two tensors: the next is prepared while the last one runs; where it has
+    nothing to fill, it helps another context of the model to fill a large one. NAME-results
     reads what came out, so that the accelerator does not wait for that; one batch may wait to be
     read. What the lane hands out is answered, come what may, unless the process dies; an
     unexpected exception ends its thread, and with it the process.
@@ -175,30 +181,32 @@ class Context:
 
     def _prepare(self, line: Line) -> None:
         while (run := line.next_run(self)) is not None:
-            memory = self._free.get()
-            begun = time.monotonic_ns()
-            batch = memory.sized(run.size)
-            jobs: list[Job] = []
-            taken_ns: list[int] = []
-            while len(jobs) < run.size and (job := line.next_job(run)) is not None:
-                taken_ns.append(time.monotonic_ns())
-                jobs.append(job)
-                job.begun()
-                frame, part = job.frame, job.part
-                corner = (0, 0) if part is None else (part.x, part.y)
-                size = (frame.width, frame.height) if part is None else (part.width, part.height)
-                batch.add(frame.seen(part), corner, size)
-                job.prepared()
-            line.prepared(run)
-            if not jobs:
-                line.abandon(run)
-                self._free.put(memory)
-                continue
-            took_ns = time.monotonic_ns() - begun
-            each_ns = took_ns // len(jobs)  # late is dear, early costs nothing
-            self.prepare_ns = max(each_ns, (self.prepare_ns + each_ns) // 2)
-            self._ready.put(_Filled(run, memory, batch, batch.tensor, jobs, taken_ns, took_ns))
+            if run.context is self:
+                self._fill(run, line)
+            elif run.filling is not None:
+                run.filling.fill(line, self)
+                line.leave(run)
         self._ready.put(None)
+
+    def _fill(self, run: Run, line: Line) -> None:
+        memory = self._free.get()
+        filling = Filling(run, memory)
+        line.take_up(run, filling)
+        begun = time.monotonic_ns()
+        filling.fill(line, self)
+        filling.close()
+        line.prepared(run)
+        if not filling.jobs:
+            line.abandon(run)
+            self._free.put(memory)
+            return
+        took_ns = time.monotonic_ns() - begun
+        each_ns = took_ns // len(filling.jobs)  # late is dear, early costs nothing
+        self.prepare_ns = max(each_ns, (self.prepare_ns + each_ns) // 2)
+        batch = filling.batch
+        self._ready.put(
+            _Filled(run, memory, batch, batch.tensor, filling.jobs, filling.taken_ns, took_ns)
+        )
 
     def _run(self, line: Line) -> None:
         filled = self._ready.get()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 import time
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from framebuf.models.backlog import Job
     from framebuf.models.context import Context
+    from framebuf.models.filling import Filling
     from framebuf.models.plan import Plan, Step
 
 TENSORS = 2
@@ -54,7 +56,7 @@ class Lane:
         self.cores = cores
         self.contexts = tuple(contexts)
         self._lock = threading.Lock()
-        self._timeline = Timeline(cores)
+        self._timeline = Timeline(cores, hands=len(os.sched_getaffinity(0)))
         places = itertools.count(1)  # models take turns as the requests of one do
         self._lines = {
             model: _Line(tuple(c for c in contexts if c.model == model), plan, Backlog(places))
@@ -110,7 +112,10 @@ class Lane:
     # for contexts -------------------------------------------------------------------------
 
     def next_run(self, context: Context) -> Run | None:
-        """Block until there is a batch for `context` to prepare; None: the lane is closing."""
+        """Block until there is a batch for `context` to prepare; None: the lane is closing.
+
+        A run of another context is one to help with.
+        """
         with self._lock:
             while not self._closing:
                 if self._due_ns is not None and time.monotonic_ns() >= self._due_ns:
@@ -118,33 +123,57 @@ class Lane:
                 if self._decided[context]:
                     self._ring()  # the alarm may have been this one's
                     return self._decided[context].pop(0)
+                if (run := self._timeline.to_help(context)) is not None:
+                    run.hands += 1
+                    self._ring()
+                    return run
                 self._wait(context)
             return None
 
-    def next_job(self, run: Run) -> Job | None:
-        """The most urgent frame for the next slot of a run; None: it has all it will get."""
+    def take_up(self, run: Run, filling: Filling) -> None:
+        """Block until it is the run's turn to be prepared; others may help from then on."""
         with self._lock:
+            while run not in self._timeline.in_hand:
+                self._wanted[run.context].wait()
+            run.filling, run.hands = filling, 1
+            self._call_hands()
+
+    def next_job(self, run: Run, context: Context) -> Job | None:
+        """The most urgent frame for the next slot of a run; None: it has all it will get.
+
+        Or `context`, that helps, has something better to do.
+        """
+        with self._lock:
+            helps = context is not run.context
+            if helps and (self._decided[context] or self._timeline.free_hands < 0):
+                return None
             line = self._lines[run.context.model]
             if run.turn is not None:
                 return line.backlog.take_of(run.turn, time.monotonic_ns())
             now_ns = time.monotonic_ns()
             served = not run.reserved and line.waiting <= 0
             if not len(line.backlog) or served or line.backlog.alone(now_ns) is not None:
-                self._release(line, run)
                 return None
             if run.reserved:
-                run.reserved -= 1
-                line.reserved -= 1
+                self._reserve(line, run, -1)
+            run.taken += 1
             return line.backlog.take(now_ns)
+
+    def leave(self, run: Run) -> None:
+        """A context that helped does so no more."""
+        with self._lock:
+            run.hands -= 1
+            self._call_hands()
 
     def prepared(self, run: Run) -> None:
         """Its tensor is full, or there are no more frames for it."""
         with self._lock:
-            self._release(self._lines[run.context.model], run)
+            self._prepared(run)
 
     def abandon(self, run: Run) -> None:
         """There were no frames left for it."""
         with self._lock:
+            self._prepared(run)
             self._end(run)
 
     def begin(self, run: Run) -> None:
@@ -172,7 +201,6 @@ class Lane:
 
     def _end(self, run: Run, following: Run | None = None) -> bool:
         now_ns = time.monotonic_ns()
-        self._release(self._lines[run.context.model], run)
         self._timeline.remove(run)
         begins = following is not None and self._timeline.may_begin(following)
         if begins and following is not None:
@@ -191,9 +219,26 @@ class Lane:
             self._decide(now_ns)
 
     @staticmethod
-    def _release(line: _Line, run: Run) -> None:
-        line.reserved -= run.reserved
-        run.reserved = 0
+    def _reserve(line: _Line, run: Run, frames: int) -> None:
+        run.reserved += frames
+        line.reserved += frames
+
+    def _prepared(self, run: Run) -> None:
+        """Nothing more is reserved for it, and the host's core is the next one's."""
+        self._reserve(self._lines[run.context.model], run, -run.reserved)
+        run.prepared = True
+        for other in self._timeline.in_hand:
+            if not other.hands:
+                self._wanted[other.context].notify()
+        self._call_hands()
+
+    def _call_hands(self) -> None:
+        """Wake those that have nothing to prepare, and may help with what others do."""
+        free = self._timeline.free_hands
+        for context in self._idle:
+            if free > 0 and self._timeline.to_help(context) is not None:
+                self._wanted[context].notify()
+                free -= 1
 
     def _decide(self, now_ns: int) -> None:
         """Decide all runs that can be decided now.
@@ -218,27 +263,38 @@ class Lane:
         self._ring()
 
     def _fill(self, line: _Line, busy: list[int], kept: set[int], now_ns: int) -> None:
-        """Give the cores to one line, as far as it has frames; `kept` are promised already."""
-        waiting, put_off = line.waiting, 0
+        """Give the cores to one line, as far as it has frames; `kept` are promised already.
+
+        What need not be prepared yet is put off, unless something due stands behind it.
+        """
+        for run in self._timeline.unprepared:
+            if run.context in line.contexts and run.turn is None:
+                self._reserve(line, run, min(run.room, line.waiting))
+        waiting, put_off = line.waiting, list[Run]()
         prepare_ns = min(context.prepare_ns for context in line.contexts)
-        while waiting > 0 and put_off < len(busy):
+        while waiting > 0 and len(kept) < len(busy) and len(put_off) <= len(busy):
             step = line.plan.next(waiting, busy, prepare_ns)
             run = self._run(line, step)
             begins = max(busy[core] for core in run.cores)
             early_ns = begins - run.context.lead_ns(min(step.size, waiting))
-            may = self._timeline.is_open(run.cores) and self._timeline.of(run.context) < TENSORS
-            may = may and kept.isdisjoint(run.cores)
-            if may and early_ns <= 0:
-                self._add(line, run)
-            else:
-                put_off += 1
+            before = [other for other in put_off if not set(other.cores).isdisjoint(run.cores)]
+            tensors = self._timeline.of(run.context) + sum(
+                other.context is run.context for other in before
+            )
+            if tensors >= TENSORS or not kept.isdisjoint(run.cores):
                 kept.update(run.cores)
-            if may and early_ns > 0:
+            elif early_ns > 0:
+                put_off.append(run)
                 due = now_ns + early_ns
                 self._due_ns = due if self._due_ns is None else min(due, self._due_ns)
+            else:
+                for other in (*before, run):
+                    self._add(line, other)
+                put_off = [other for other in put_off if other not in before]
             for core in run.cores:
                 busy[core] = begins + run.ns
             waiting -= step.size
+        kept.update(core for run in put_off for core in run.cores)
 
     def _run(self, line: _Line, step: Step, turn: str | None = None) -> Run:
         """A step as a run, in the context that has the least before it."""
@@ -249,8 +305,7 @@ class Lane:
 
     def _add(self, line: _Line, run: Run) -> None:
         if run.turn is None:
-            run.reserved = min(run.size, line.waiting)
-            line.reserved += run.reserved
+            self._reserve(line, run, min(run.size, line.waiting))
         self._timeline.add(run)
         self._decided[run.context].append(run)
         self._wanted[run.context].notify()

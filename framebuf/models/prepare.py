@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
@@ -28,10 +29,18 @@ GREY = 114
 """The letterbox's border, in every channel, before normalisation."""
 
 
+class _Scratch(threading.local):
+    """A thread's picture on the way to a slot that is not (height, width, 3) uint8."""
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self.picture = np.empty((*shape, 3), np.uint8)
+        self.plane = np.empty(shape, np.uint8)
+
+
 class Preparer:
     """Writes frames into slots of one network's input.
 
-    Not thread-safe, for it owns a scratch picture: one Preparer a context.
+    Any thread may write, each into slots of its own; a thread has a scratch picture of its own.
     """
 
     def __init__(
@@ -59,9 +68,7 @@ class Preparer:
         self._fit: Fit | None = None
         self._direct = spec.dtype == "uint8" and spec.layout == "NHWC"
         self._tables = _tables(mean or (0.0, 0.0, 0.0), std or (1.0, 1.0, 1.0))
-        shape = (0, 0) if self._direct else (spec.height, spec.width)
-        self._scratch = np.empty((*shape, 3), np.uint8)
-        self._plane = np.empty(shape, np.uint8)
+        self._scratch = _Scratch((0, 0) if self._direct else (spec.height, spec.width))
 
     def write(
         self, pixels: NDArray[np.uint8], row: NDArray[Any], size: tuple[int, int] | None = None
@@ -93,7 +100,7 @@ class Preparer:
             if self._direct:
                 self._draw(pixels, fitted, row)
             else:
-                self._draw(pixels, fitted, self._scratch)
+                self._draw(pixels, fitted, self._scratch.picture)
                 self._spread(row)
         except cv2.error as error:
             raise ValueError(f"OpenCV cannot write into this slot: {error}") from error
@@ -122,16 +129,17 @@ class Preparer:
 
     def _spread(self, row: NDArray[Any]) -> None:
         """The scratch into a slot that is NCHW, or float32, or both."""
+        picture, plane = self._scratch.picture, self._scratch.plane
         if self.spec.layout == "NHWC":
-            _in_place(cv2.LUT(self._scratch, self._tables, dst=row), row)
+            _in_place(cv2.LUT(picture, self._tables, dst=row), row)
             return
         for channel in range(3):
             target = row[channel]
             if self.spec.dtype == "uint8":
-                _in_place(cv2.extractChannel(self._scratch, channel, dst=target), target)
+                _in_place(cv2.extractChannel(picture, channel, dst=target), target)
                 continue
-            cv2.extractChannel(self._scratch, channel, dst=self._plane)
-            _in_place(cv2.LUT(self._plane, self._tables[0, :, channel], dst=target), target)
+            cv2.extractChannel(picture, channel, dst=plane)
+            _in_place(cv2.LUT(plane, self._tables[0, :, channel], dst=target), target)
 
 
 def require_picture(pixels: NDArray[np.uint8]) -> None:

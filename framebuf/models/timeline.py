@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from framebuf.models.context import Context
+    from framebuf.models.filling import Filling
 
 
 @dataclass(slots=True, eq=False)
@@ -23,22 +25,44 @@ class Run:
     """Nanoseconds that it is expected to take."""
     reserved: int = 0
     """Frames of the backlog that are meant for it and not taken yet."""
+    filling: Filling | None = None
+    """Its tensor, from when it may be filled."""
+    hands: int = 0
+    """Threads that fill it."""
+    taken: int = 0
+    """Frames that are in its tensor, or on the way there."""
     turn: str | None = None
     """It runs alone, for this request only."""
+    prepared: bool = False
+    """Its tensor is."""
     number: int = 0
     """Counts the runs of a lane, from 1; 0 while it has not begun."""
     since_ns: int = 0
     """Monotonic, when it began."""
 
+    @property
+    def room(self) -> int:
+        """Rows that no frame is meant for yet."""
+        return self.size - self.taken - self.reserved
+
+    def may_be_helped(self, context: Context) -> bool:
+        """Whether it has frames left for the thread of this other context."""
+        return bool(self.hands and self.reserved) and self.context.model == context.model
+
 
 class Timeline:
     """Runs in order; each begins when those before it on its cores have ended.
 
-    Not locked: its lane's lock guards it. A core has at most one run under way and one before it.
+    Not locked: its lane's lock guards it.
     """
 
-    def __init__(self, cores: int) -> None:
+    def __init__(self, cores: int, hands: int) -> None:
+        """`hands` is how many threads may prepare tensors at once: as many as the host has cores.
+
+        More would keep each other from being ready in time for the run that is next.
+        """
         self.cores = cores
+        self.hands = hands
         self._runs: list[Run] = []
         self._begun = 0
 
@@ -61,9 +85,26 @@ class Timeline:
         """Those that have not begun and may."""
         return [run for run in self._runs if not run.number and self.may_begin(run)]
 
-    def is_open(self, cores: Sequence[int]) -> bool:
-        """Whether none of these cores has a run that is still to begin."""
-        return not any(not run.number and set(run.cores) & set(cores) for run in self._runs)
+    @property
+    def unprepared(self) -> Iterator[Run]:
+        """Those whose tensors are not prepared yet."""
+        return (run for run in self._runs if not run.prepared)
+
+    @property
+    def in_hand(self) -> list[Run]:
+        """Those to be prepared now."""
+        return list(itertools.islice(self.unprepared, self.hands))
+
+    @property
+    def free_hands(self) -> int:
+        """How many more threads may help to prepare; below 0: so many are too many."""
+        return self.hands - sum(max(1, run.hands) for run in self.in_hand)
+
+    def to_help(self, context: Context) -> Run | None:
+        """The first one that the thread of another context of its model may help to prepare."""
+        if self.free_hands <= 0:
+            return None
+        return next((run for run in self.in_hand if run.may_be_helped(context)), None)
 
     def of(self, context: Context) -> int:
         """How many runs a context has before it, the one under way included."""

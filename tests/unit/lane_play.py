@@ -122,7 +122,7 @@ class Play:
             run = self.lane.next_run(seat)  # type: ignore[arg-type]
             assert run is not None
             jobs: list[Job] = []
-            while len(jobs) < run.size and (job := self.lane.next_job(run)) is not None:
+            while len(jobs) < run.size and (job := self.lane.next_job(run, seat)) is not None:
                 jobs.append(job)
             self.lane.prepared(run)
             if jobs:

@@ -57,6 +57,37 @@ def test_a_drain_takes_what_its_plan_says(play, pinned):
         assert max(each.ends for each in ran) == pytest.approx(end)
 
 
+@pytest.mark.parametrize("count", [5, 8, 24, 37, 64, 200])
+def test_preparing_makes_a_drain_no_longer_than_its_first_tensor_takes(play, count):
+    """What runs first hides the preparation of a large batch after it, begun as early as that."""
+    stage = play(m=(3, RK3588), prepare_ms=0.9)
+    stage.submit("m", count)
+    ran = stage.play()
+    assert frames(ran) == {("m", "a"): count}
+    assert max(each.ends for each in ran) == pytest.approx(least_ms(count, 0.9), rel=0.001)
+
+
+def least_ms(count, prepare_ms):
+    """RK3588's, of all orders: singles in rounds of three, batches on all cores.
+
+    Nothing runs before the first tensor is prepared, with a single frame or as many as a batch has.
+    """
+    large = {size: ms for size, ms in RK3588.items() if size > 1}
+    batches = [0.0]
+    for n in range(1, count + 1):
+        batches.append(min(ms + batches[max(0, n - size)] for size, ms in large.items()))
+    ends = [
+        prepare_ms - (-singles // 3) * RK3588[1] + batches[count - singles]
+        for singles in range(1, count + 1)
+    ]
+    ends += [
+        filled * prepare_ms + ms + batches[count - filled]
+        for size, ms in large.items()
+        for filled in range(1, min(size, count) + 1)
+    ]
+    return min(ends)
+
+
 def test_a_drain_of_any_costs_takes_what_its_plan_says(play):
     for seed in range(150):
         chance = random.Random(seed)

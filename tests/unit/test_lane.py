@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import random
 import threading
 import time
@@ -25,7 +26,7 @@ from framebuf.models.tasks.rows import Output
 from framebuf.models.tensor import TensorSpec
 from framebuf.units import Moment
 
-SOON_S = 5.0
+SOON_S = 30.0
 """Longer than anything here takes that works."""
 PADDING = 0
 
@@ -130,6 +131,10 @@ class Bench:
             pinned = {context.core for context in mine} - {None}
             plans[model] = Plan(costs, cores, len(pinned))
         lane = Lane("test", contexts, plans, cores)
+        return self.keep(lane, started=started)
+
+    def keep(self, lane, *, started=True):
+        """Close it in the end."""
         self._lanes.append(lane)
         if started:
             lane.start()
@@ -409,7 +414,7 @@ def family(bench):
     )
     lane.submit("m", bench.jobs(range(1, 9)))
     assert four.next_run() == [1, 2, 3, 4]
-    assert bench.wait_prepared(8) == list(range(1, 9))
+    assert sorted(bench.wait_prepared(8)) == list(range(1, 9))
     return lane, single, four
 
 
@@ -420,6 +425,36 @@ def test_a_batch_on_all_cores_and_singles_never_run_at_once(bench):
     four.open_gate(2)
     assert single.next_run() == [9]
     assert_each_saw_its_own(bench.wait(9))
+
+
+@pytest.mark.parametrize("host_cores", [1, 2, 3])
+def test_idle_contexts_help_to_fill_a_large_batch_as_far_as_the_host_has_cores(
+    bench, monkeypatch, host_cores
+):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(host_cores)))
+    four = Device(6)
+    helpers = [bench.context(Device(1), 1, name=f"b1-{core}", core=core) for core in range(3)]
+    large = bench.context(four, 6, name="b6", core=None)
+    together = threading.Barrier(host_cores)
+    busy, most = set(), []
+
+    def begun():
+        busy.add(threading.current_thread())
+        most.append(len(busy))
+        together.wait(SOON_S)  # nobody goes on alone
+
+    def prepared():
+        busy.discard(threading.current_thread())
+
+    jobs = [replace(job, begun=begun) for job in bench.jobs(range(1, 7))]
+    jobs = [replace(job, prepared=lambda j=job: (prepared(), j.prepared())) for job in jobs]
+    costs = [Cost(1, 10**9), Cost(6, 10**6, takes_all=True)]
+    lane = Lane("test", [*helpers, large], {"m": Plan(costs, 3, 3)}, 3)
+    bench.keep(lane).submit("m", jobs)
+    answers = bench.wait(6)
+    assert_each_saw_its_own(answers)
+    assert {result.batch.filled for result in answers.values()} == {6}
+    assert max(most) == host_cores
 
 
 # withdrawing and closing ---------------------------------------------------------------------
