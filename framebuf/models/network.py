@@ -16,6 +16,7 @@ from framebuf.models.platforms import cores_of, is_simulated
 from framebuf.models.prepare import open_preparer, resize_of
 from framebuf.models.runtimes import open_runtime, platform_of
 from framebuf.models.tasks import open_task
+from framebuf.models.tasks.classify import Classify
 from framebuf.models.tasks.detect import Detect
 
 if TYPE_CHECKING:
@@ -60,6 +61,14 @@ class Network:
         for task in self.tasks:
             if isinstance(task, Detect):
                 task.retune(threshold, iou)
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """What it may say of a frame; None: not known, or it has no words for it."""
+        for task in self.tasks:
+            if isinstance(task, Detect | Classify):
+                return task.labels
+        return None
 
     @property
     def largest(self) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import TYPE_CHECKING, Any
 
 from framebuf.buffer.extent import ASSUMED_RATE, extent, smallest
@@ -47,6 +48,7 @@ def survey(loaded: Loaded, progress: Callable[[str], None] = lambda _: None) -> 
     for at, camera in enumerate(loaded.config.camera):
         progress(f"camera {camera.name}")
         trials.try_camera(f"camera[{at}]", camera)
+    trials.judge_labels()
     progress("ring folder")
     try_ring_dir(desk)
     try_state_dir(desk)
@@ -63,6 +65,7 @@ class _Trials:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._plans: dict[str, Plan] = {}
+        self._labels: dict[str, tuple[str, ...] | None] = {}
 
     def try_model(self, key: str, model: Model) -> None:
         try:
@@ -72,6 +75,7 @@ class _Trials:
             self._desk.fail(wrong, str(error), "mend the model's file or its keys")
             return
         self._plans[model.name] = plan_of(network, costs)
+        self._labels[model.name] = network.labels
         self._desk.report.models.append(
             {
                 "name": model.name,
@@ -138,6 +142,21 @@ class _Trials:
             )
         if size is not None and rate:
             about["drain"] = self._drain(key, camera, size, rate)
+
+    def judge_labels(self) -> None:
+        """Whether what Home Assistant has sensors for can ever be found."""
+        config = self._desk.loaded.config
+        known = [self._labels.get(camera.models[0]) for camera in config.camera]
+        if not all(known):
+            return  # of some model it is not known
+        names = {name for labels in known for name in labels or ()}
+        for label in config.homeassistant.labels:
+            if label not in names:
+                near = difflib.get_close_matches(label, names, n=1, cutoff=0.5)
+                self._desk.note(
+                    "homeassistant.labels", f"no model has the label {label!a}: it stays at 0",
+                    f"did you mean {near[0]}?" if near else "use a label of the models",
+                )  # fmt: skip
 
     def _judge_camera(self, key: str, camera: Camera, seen: Seen) -> None:
         measured = seen.measured_rate

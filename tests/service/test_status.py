@@ -26,7 +26,12 @@ def run(port: int, *commands: str) -> list[tuple[int, str, str]]:
         subprocess.Popen([FRAMEBUF, *command.split(), *where], stdout=pipe, stderr=pipe, text=True)
         for command in commands
     ]
-    said = [one.communicate(timeout=60) for one in running]
+    try:
+        said = [one.communicate(timeout=100) for one in running]
+    finally:
+        for one in running:
+            one.kill()
+            one.wait(10)
     return [(one.returncode, *words) for one, words in zip(running, said, strict=True)]
 
 
@@ -100,11 +105,15 @@ def test_a_real_node_is_shown_whole_and_live_until_it_is_interrupted(
         live = subprocess.Popen([FRAMEBUF, "status", *where], stdout=follower, stderr=follower)
         os.close(follower)
         screen = b""
-        while b"a minute" not in screen or b"stats of" not in screen:
-            screen += os.read(leader, 65536)
-        live.send_signal(signal.SIGINT)
-        assert live.wait(20) == 0
-        os.close(leader)
+        try:
+            while b"a minute" not in screen or b"stats of" not in screen:
+                screen += os.read(leader, 65536)
+            live.send_signal(signal.SIGINT)
+            assert live.wait(60) == 0
+        finally:
+            live.kill()
+            live.wait(10)
+            os.close(leader)
 
 
 def test_every_node_has_a_line_in_its_order_and_the_worst_one_is_the_exit_status(

@@ -24,10 +24,11 @@ CAMERA_AND_MODEL = (
 )
 
 
-def network(runtimes):
+def network(runtimes, labels=None):
     """A model of so many sessions."""
     return SimpleNamespace(
         platform="cpu", task="embed", sizes=(1,), input="in", outputs=("out",), cores=runtimes,
+        labels=labels,
         contexts=tuple(SimpleNamespace(core=core) for core in range(runtimes)),
     )  # fmt: skip
 
@@ -38,10 +39,10 @@ def surveyed(monkeypatch):
     for part in ("try_ring_dir", "try_state_dir", "try_clock", "try_broker"):
         monkeypatch.setattr(survey, part, lambda _: None)
 
-    def survey_of(seen, ms, camera='buffer = "10s"\n', runtimes=1):
+    def survey_of(seen, ms, camera='buffer = "10s"\n', runtimes=1, labels=None):
         costs = tuple(Cost(size, round(each * 1e6)) for size, each in ms.items())
         monkeypatch.setattr(survey, "watch", lambda _: seen)
-        monkeypatch.setattr(survey, "time_model", lambda _: (network(runtimes), costs))
+        monkeypatch.setattr(survey, "time_model", lambda _: (network(runtimes, labels), costs))
         text = (
             f'[[camera]]\nname = "gate"\nsource = "rtsp://gate"\nmodels = ["m"]\n{camera}'
             f'[[model]]\nname = "m"\npath = "m.onnx"\ntask = "embed"\n'
@@ -83,6 +84,25 @@ def test_a_drain_that_is_slower_than_the_camera_says_what_finds_no_room(surveyed
     }
     check._show(report)
     assert "301 frames come meanwhile: 176 of them find no room" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (
+            ("person", "car"),
+            {"homeassistant.labels": "no model has the label 'preson': it stays at 0"},
+        ),
+        (("preson",), {}),
+        (None, {}),
+    ],
+)
+def test_a_label_that_no_model_has_is_noted_with_the_nearest(surveyed, labels, said):
+    wanted = '[homeassistant]\nlabels = ["preson"]\n'
+    report = surveyed(SEEN, {1: 1.0}, camera=f'buffer = "10s"\n{wanted}', labels=labels)
+    assert report.ok
+    assert notes(report) == said
+    assert [note.remedy for note in report.notes] == ["did you mean person?"] * len(said)
 
 
 def test_runtimes_share_the_work(surveyed):

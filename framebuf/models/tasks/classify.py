@@ -23,7 +23,7 @@ class Classify:
 
     def __init__(self, output: Output, labels: tuple[str, ...]) -> None:
         self._output = output
-        self._labels = labels
+        self.labels = labels
 
     def read(self, outputs: Outputs, placements: Sequence[Placement]) -> list[Findings]:
         """As `Task.read`: `classes`, best first, the lower class id first where two are level."""
@@ -39,4 +39,4 @@ class Classify:
         ]
 
     def _named(self, class_id: int, score: float) -> Classification:
-        return Classification(self._labels[class_id], class_id, round(score, 4))
+        return Classification(self.labels[class_id], class_id, round(score, 4))

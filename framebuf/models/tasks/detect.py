@@ -29,7 +29,7 @@ class Detect:
     ) -> None:
         """Without `labels` the class ids are told as text."""
         self._heads = heads
-        self._labels = labels
+        self.labels = labels
         self._threshold = threshold
         self._iou = iou
 
@@ -64,14 +64,14 @@ class Detect:
         return Detection(self._label(class_id), class_id, round(score, 4), box)
 
     def _label(self, class_id: int) -> str:
-        if self._labels is None:
+        if self.labels is None:
             return str(class_id)
-        if not 0 <= class_id < len(self._labels):
+        if not 0 <= class_id < len(self.labels):
             raise InferenceError(
-                f"expected a class of the {len(self._labels)} labels, the model found class "
+                f"expected a class of the {len(self.labels)} labels, the model found class "
                 f"{class_id}; give the list that the model was trained with"
             )
-        return self._labels[class_id]
+        return self.labels[class_id]
 
 
 def suppress(
