@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, cast, get_type_hints
 
 import typer
 from typer.core import TyperCommand
@@ -65,6 +65,9 @@ for command in (run, demo, check, trigger, status, batch, bench, inspect, conver
     command.add_to(app)
 for registered in app.registered_commands:
     registered.cls = _Command
+    if registered.callback is not None:  # else typer evaluates each annotation four times
+        hints = get_type_hints(registered.callback, include_extras=True)
+        registered.callback.__annotations__ = hints
 
 
 def main() -> None:

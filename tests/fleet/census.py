@@ -23,13 +23,13 @@ BASE = "framebuf"
 class Census:
     """An MQTT 5 client of an account; its session outlives the broker's restarts.
 
-    paho's thread writes, under `_changed`; any thread asks.
+    paho's thread writes, under `_lock`; any thread asks.
     """
 
     def __init__(self, port: int, account: str, filters: Sequence[str]) -> None:
         """`filters` below the base topic, such as `+/status`."""
-        self._changed = threading.Condition()
-        self._heard: defaultdict[str, list[tuple[float, bytes]]] = defaultdict(list)
+        self._lock = threading.Lock()
+        self._heard: defaultdict[str, list[tuple[float, bytes, bool]]] = defaultdict(list)
         self._answers: dict[str, dict[str, Counter[str]]] = {}  # by id, by leaf: nodes
         self._filters = [(f"{BASE}/{each}", 1) for each in filters]
         self._client = Client(
@@ -61,14 +61,13 @@ class Census:
     def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
         at_s, payload = time.monotonic(), bytes(message.payload)
         node, *_, leaf = message.topic.removeprefix(f"{BASE}/").split("/")
-        with self._changed:
-            self._heard[message.topic].append((at_s, payload))
+        with self._lock:
+            self._heard[message.topic].append((at_s, payload, message.retain))
             if leaf in ("ack", "result", "done"):
                 document = json.loads(payload)
                 what = document.get("event_type") or document.get("status") or "result"
                 by_leaf = self._answers.setdefault(document["id"], defaultdict(Counter))
                 by_leaf[leaf][f"{node} {what}"] += 1
-            self._changed.notify_all()
 
     def publish(self, topics: Sequence[str], document: dict[str, Any]) -> None:
         """To each of the topics; back when the broker has all."""
@@ -79,8 +78,17 @@ class Census:
             assert info.is_published(), "the broker did not take a trigger"
 
     def retained(self, leaf: str) -> dict[str, bytes]:
-        """The newest payload by node of the topics `<node>/<leaf>`."""
-        with self._changed:
+        """By node: what the broker had of `<node>/<leaf>` when we came."""
+        with self._lock:
+            return {
+                topic.split("/")[1]: heard[0][1]
+                for topic, heard in self._heard.items()
+                if topic.partition("/")[2].partition("/")[2] == leaf and heard[0][2]
+            }
+
+    def newest(self, leaf: str) -> dict[str, bytes]:
+        """By node: what `<node>/<leaf>` says now."""
+        with self._lock:
             return {
                 topic.split("/")[1]: heard[-1][1]
                 for topic, heard in self._heard.items()
@@ -91,12 +99,14 @@ class Census:
         self, leaf: str, since_s: float, payload: bytes | None = None
     ) -> dict[str, float]:
         """By node: when it first said anything, or `payload`, on `<node>/<leaf>` since then."""
-        with self._changed:
+        with self._lock:
             found = {}
             for topic, heard in self._heard.items():
                 if topic.partition("/")[2].partition("/")[2] == leaf:
                     late = [
-                        at_s for at_s, said in heard if at_s >= since_s and payload in (None, said)
+                        at_s
+                        for at_s, said, _ in heard
+                        if at_s >= since_s and payload in (None, said)
                     ]
                     if late:
                         found[topic.split("/")[1]] = late[0]
@@ -104,7 +114,7 @@ class Census:
 
     def answers(self, id: str, leaf: str) -> Counter[str]:
         """How often each node said what of a request: `{"n-0001 complete": 1}`."""
-        with self._changed:
+        with self._lock:
             return Counter(self._answers.get(id, {}).get(leaf, {}))
 
     def wait(self, ready: Callable[[], bool], timeout_s: float) -> bool:

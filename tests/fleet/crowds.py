@@ -13,8 +13,7 @@ from typing import Any, Self
 
 REPO = Path(__file__).parents[2]
 A_PROCESS = 75
-"""Nodes: each has 11 open files, 13 while it changes connections, and paho's select() takes no
-descriptor beyond 1023."""
+"""Nodes: each has 11 open files, and paho's select() takes no descriptor beyond 1023."""
 START_S = 120.0
 
 

@@ -1,14 +1,13 @@
 """One node of a crowd: the product's parts as the daemon builds them, but for three of them.
 
 Its camera reads a made-up source, its lane and its encoder are shared with the others of the
-process; the tick is the crowd's. All else is its own: buffer, journal, requests, publisher and
-connection, with their threads.
+process; the tick is the crowd's, without the stats. All else is its own: buffer, journal, requests,
+publisher and connection, with their threads.
 """
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -97,15 +96,11 @@ class Shared:
 class Member:
     """Belongs to the crowd's main thread."""
 
-    def __init__(
-        self, name: str, state: State, broker: Broker, requests: Requests, stack: ExitStack
-    ) -> None:
+    def __init__(self, name: str, state: State, broker: Broker, stack: ExitStack) -> None:
         self.name = name
         self._state = state
         self._broker = broker
-        self._requests = requests
         self._stack = stack
-        self._stats_due_s = time.monotonic() + 60.0
 
     @classmethod
     def start(cls, name: str, shared: Shared) -> Member:
@@ -155,15 +150,12 @@ class Member:
         stack.callback(requests[0].settle)
         stack.callback(broker.stop, state.farewell())
         stack.callback(requests[0].stop, 3.0)
-        return cls(name, state, broker, requests[0], stack)
+        return cls(name, state, broker, stack)
 
     def tick(self) -> None:
         """As the daemon's main thread, once a second."""
         for message in self._state.changes():
             self._broker.publish(message)
-        if time.monotonic() >= self._stats_due_s:
-            self._stats_due_s += 60.0
-            self._broker.publish(self._state.stats(self._requests.open_count()))
 
     @property
     def failures(self) -> int:

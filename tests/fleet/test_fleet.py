@@ -153,9 +153,14 @@ def _arrive(fleet: Fleet) -> None:
     for node in fleet.daemons:
         node.wait_log("ready: cameras")
         node.wait_log("connected to the broker")
+    with Census(fleet.operators_port, "viewer", ("+/+/availability",)) as seen:
+        all_online = Counter({b"online": len(fleet.names)})
+        assert seen.wait(
+            lambda: Counter(seen.newest("gate/availability").values()) == all_online, 60
+        )
     say(
         f"{NODES} nodes in {len(fleet.crowds)} processes and {DAEMONS} daemons, on accelerators "
-        f"that are simulated: all connected {time.monotonic() - began:.1f} s after their start"
+        f"that are simulated: all online {time.monotonic() - began:.1f} s after their start"
     )
     say(f"broker: {empty_mib:.1f} MiB when empty, {fleet.broker_mib():.1f} MiB with all")
 

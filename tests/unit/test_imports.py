@@ -53,7 +53,7 @@ SIMULATED = (
 def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=280, check=False,
     )  # fmt: skip
 
 
@@ -91,6 +91,7 @@ def test_the_help_of_a_command_loads_nothing_that_the_command_needs(command: str
     assert not set(helped.stderr.split()) & HEAVY
 
 
+@pytest.mark.timeout(300)
 def test_a_daemon_that_neither_plays_video_nor_runs_onnx_loads_no_library_for_it(
     tmp_path: Path,
 ) -> None:
@@ -102,6 +103,7 @@ def test_a_daemon_that_neither_plays_video_nor_runs_onnx_loads_no_library_for_it
     assert not loaded & {"av", "onnxruntime", "rknnlite", *FOR_COMMAND_LINES}
 
 
+@pytest.mark.timeout(300)
 def test_a_daemon_that_plays_video_and_runs_onnx_loads_both(tmp_path: Path) -> None:
     loaded = loaded_by_daemon(tmp_path, str(make_video(tmp_path / "film.mp4", 10)), tiny())
     assert {"av", "onnxruntime"} <= loaded
