@@ -121,7 +121,7 @@ def test_a_screen_reader_finds_landmarks_headings_and_names(look, port):
 
 
 def test_the_strip_stands_still_between_two_looks_for_who_wants_less_motion(look, port):
-    assert _transition(whole(look, port)) == "0.5s"
+    assert _transition(whole(look, port)) == "1s"
     assert _transition(whole(look, port, reduced_motion="reduce")) == "0s"
 
 
