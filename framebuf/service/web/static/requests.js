@@ -112,7 +112,7 @@ class Entry {
       el(
         "summary",
         {},
-        el("span.line", {}, this.badge, el("b.id", {}, id), el("span.quiet", {}, camera), this.counts, this.total),
+        el("span.line", {}, this.badge, el("b.id", {}, id), el("span.quiet", {}, camera), el("span.numbers", {}, this.counts, this.total)),
       ),
       this.progress,
       this.why,
