@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import logging
 import socket
+import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from types import SimpleNamespace
 
 import pytest
 
-from framebuf.service.web import guard, protocol, server
-from framebuf.service.web.guard import Guard
+from framebuf.service.web import protocol, server
 from framebuf.service.web.server import Server
-from framebuf.service.web.token import Token
 from tests.unit.rings import ring_folder
 from tests.unit.test_web_page import Site
 
@@ -156,16 +155,47 @@ def test_a_stop_while_the_address_is_taken_ends_too(site, free_port):
         assert not web._thread.is_alive()
 
 
-def test_who_takes_no_byte_of_an_answer_is_let_go(monkeypatch):
-    monkeypatch.setattr(guard, "SEND_S", 0.05)
+class Flood:
+    """An application that has more to say than any buffer holds."""
 
-    async def inner(scope, receive, send):
+    MOST = 4096
+
+    def __init__(self):
+        self.live = SimpleNamespace(close=lambda: None)
+        self.sent = 0
+        self.ended = threading.Event()
+
+    async def __call__(self, scope, receive, send):
         await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(self.MOST):
+            await send({"type": "http.response.body", "body": b"x" * 65536, "more_body": True})
+            self.sent += 1
+        self.ended.set()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def stuck(message):
-        await asyncio.Event().wait()
 
-    scope = {"type": "http", "method": "GET", "path": "/", "state": {}}
-    scope["headers"] = [(b"host", b"localhost")]
-    with pytest.raises(TimeoutError):
-        asyncio.run(Guard(inner, Token(None), ())(scope, None, stuck))
+def test_who_does_not_read_is_let_go_and_takes_no_memory(free_port, monkeypatch):
+    monkeypatch.setattr(protocol, "SEND_S", 0.3)
+    port, flood = free_port(), Flood()
+    web = Server(flood, ("127.0.0.1", port))
+    web.start()
+    try:
+        wait(lambda: listens(port))
+        with connected(port) as deaf:
+            deaf.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            assert flood.ended.wait(PATIENCE_S), "it waits for who does not read"
+            got = 0
+            with suppress(ConnectionResetError):
+                while more := deaf.recv(2**20):
+                    got += len(more)
+            assert got < flood.MOST * 65536 / 4, "all of it was kept for who does not read"
+    finally:
+        web.stop()
+
+
+def listens(port: int) -> bool:
+    try:
+        connected(port).close()
+    except OSError:
+        return False
+    return True

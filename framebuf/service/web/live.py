@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     from framebuf.service.web.inbox import Inbox
     from framebuf.service.web.view import View
+
+_log = logging.getLogger(__name__)
 
 TICK_S = 0.5
 SLOW = 2
@@ -81,6 +84,7 @@ class Live:
         try:
             if self._ticking is None or self._ticking.done():
                 self._ticking = asyncio.create_task(self._tick())
+                self._ticking.add_done_callback(_told)
             seen = 0
             while not (self._closed or gone.done()):
                 turned.clear()
@@ -170,3 +174,9 @@ class Live:
 
     def __repr__(self) -> str:
         return f"<Live {len(self._viewers)} viewers, {len(self._parts)} parts>"
+
+
+def _told(ticking: asyncio.Task[None]) -> None:
+    """A fault of the page ends no process: the log has it, and the next viewer starts it anew."""
+    if not ticking.cancelled() and (error := ticking.exception()) is not None:
+        _log.error("the page stands still", exc_info=error)
