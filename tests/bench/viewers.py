@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.service.books import Books
 from tests.service.numbered import make_video
-from tests.service.parts import Mosquitto, Node, free_port, nanodet
+from tests.service.parts import Mosquitto, Node, free_port, listening_port, nanodet
 
 LIMIT = 1.05
 VIEWERS = 50
@@ -133,7 +133,7 @@ def main() -> int:
 
 
 def _measure(folder: Path, port: int) -> int:
-    web = free_port()
+    web = listening_port()
     film = make_video(folder / "film.mp4", 60, (1280, 720))
     tables = f'[web]\nlisten = "127.0.0.1:{web}"\n' + (
         f'[[camera]]\nname = "gate"\nsource = "{film}"\nfps = 15\nbuffer = "10s"\nmodels = ["m"]\n'

@@ -14,6 +14,7 @@ import pytest
 
 from framebuf.service.web import protocol, server
 from framebuf.service.web.server import Server
+from tests.service.parts import listening_port
 from tests.unit.rings import ring_folder
 from tests.unit.test_web_page import Site
 
@@ -75,9 +76,9 @@ def ended(connection: socket.socket) -> bool:
     return True
 
 
-def test_who_is_slow_to_ask_is_hung_up_on_and_others_are_served(site, free_port, monkeypatch):
+def test_who_is_slow_to_ask_is_hung_up_on_and_others_are_served(site, monkeypatch):
     monkeypatch.setattr(protocol, "HEAD_S", 0.3)
-    port = free_port()
+    port = listening_port()
     with serving(site, port):
         with connected(port) as silent, connected(port) as slow:
             slow.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127")
@@ -89,9 +90,9 @@ def test_who_is_slow_to_ask_is_hung_up_on_and_others_are_served(site, free_port,
         assert get(port, "/healthz") == 200
 
 
-def test_an_event_stream_outlives_the_patience_with_heads(site, free_port, monkeypatch):
+def test_an_event_stream_outlives_the_patience_with_heads(site, monkeypatch):
     monkeypatch.setattr(protocol, "HEAD_S", 0.2)
-    port = free_port()
+    port = listening_port()
     with serving(site, port), connected(port) as viewer:
         viewer.sendall(b"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         text, begun = b"", time.monotonic()
@@ -101,8 +102,8 @@ def test_an_event_stream_outlives_the_patience_with_heads(site, free_port, monke
             text += got
 
 
-def test_a_head_without_end_is_refused(site, free_port):
-    port = free_port()
+def test_a_head_without_end_is_refused(site):
+    port = listening_port()
     with serving(site, port):
         with connected(port) as endless:
             endless.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"x" * 40_000)
@@ -110,9 +111,9 @@ def test_a_head_without_end_is_refused(site, free_port):
         assert get(port, "/healthz") == 200
 
 
-def test_connections_beyond_the_limit_are_answered_503(site, free_port, monkeypatch):
+def test_connections_beyond_the_limit_are_answered_503(site, monkeypatch):
     monkeypatch.setattr(server, "CONNECTIONS", 4)
-    port = free_port()
+    port = listening_port()
     with serving(site, port):
         held = [connected(port) for _ in range(4)]
         try:
@@ -123,16 +124,16 @@ def test_connections_beyond_the_limit_are_answered_503(site, free_port, monkeypa
         wait(lambda: get(port, "/healthz") == 200)
 
 
-def test_a_stop_does_not_wait_for_viewers(site, free_port):
-    port = free_port()
+def test_a_stop_does_not_wait_for_viewers(site):
+    port = listening_port()
     with serving(site, port), connected(port) as viewer:
         viewer.sendall(b"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         assert viewer.recv(100).startswith(b"HTTP/1.1 200")
 
 
-def test_an_address_that_is_taken_is_told_and_tried_again(site, free_port, monkeypatch, caplog):
+def test_an_address_that_is_taken_is_told_and_tried_again(site, monkeypatch, caplog):
     monkeypatch.setattr(server, "AGAIN_S", 0.05)
-    port = free_port()
+    port = listening_port()
     other = socket.create_server(("127.0.0.1", port))
     web = Server(site.app(), ("127.0.0.1", port))
     web.start()
@@ -147,8 +148,8 @@ def test_an_address_that_is_taken_is_told_and_tried_again(site, free_port, monke
         web.stop()
 
 
-def test_a_stop_while_the_address_is_taken_ends_too(site, free_port):
-    with socket.create_server(("127.0.0.1", free_port())) as other:
+def test_a_stop_while_the_address_is_taken_ends_too(site):
+    with socket.create_server(("127.0.0.1", listening_port())) as other:
         web = Server(site.app(), other.getsockname())
         web.start()
         web.stop()
@@ -174,9 +175,9 @@ class Flood:
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def test_who_does_not_read_is_let_go_and_takes_no_memory(free_port, monkeypatch):
+def test_who_does_not_read_is_let_go_and_takes_no_memory(monkeypatch):
     monkeypatch.setattr(protocol, "SEND_S", 0.3)
-    port, flood = free_port(), Flood()
+    port, flood = listening_port(), Flood()
     web = Server(flood, ("127.0.0.1", port))
     web.start()
     try:
