@@ -46,17 +46,18 @@ fetch() {
         --implementation cp --python-version "$version" --platform "manylinux2014_$machine" \
         $platforms --root-user-action=ignore --target "$lib.new" "$@"
 }
+wheel=$(echo "$wheels"/framebuf-*.whl)[web] # the page is off until it is configured
 if [ -n "${DEPENDENCIES:-}" ]; then # a folder with all of them, of an earlier run
     cp -a "$DEPENDENCIES" "$lib.new"
     fetch --no-deps "$wheels"/framebuf-*.whl
 elif [ "$machine" = aarch64 ]; then
     # with the vendor's library for the NPU, which may have no wheel for a new Python yet
-    fetch "$wheels"/framebuf-*.whl 'rknn-toolkit-lite2>=2.3.2' || {
+    fetch "$wheel" 'rknn-toolkit-lite2>=2.3.2' || {
         echo "no rknn-toolkit-lite2 for Python $version: it will run on the CPU only" >&2
-        fetch "$wheels"/framebuf-*.whl
+        fetch "$wheel"
     }
 else
-    fetch "$wheels"/framebuf-*.whl
+    fetch "$wheel"
 fi
 rm -rf "$lib.new/bin"
 if [ -n "$root" ] && "python$version" -c '' 2>/dev/null; then

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.service.books import Books
 from tests.service.numbered import make_video
-from tests.service.parts import Node, films, free_port, tiny
+from tests.service.parts import Node, films, free_port, listening_port, tiny
 
 TOKEN = "a-token-of-24-characters"
 
@@ -70,7 +70,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_trigger_sent_by_the_page_is_a_trigger_and_counts_alike_in_metrics_and_stats(
     mosquitto, film, tmp_path
 ):
-    site = Site(free_port())
+    site = Site(listening_port())
     tables = web(site.port, "allow_trigger = true") + films(film) + tiny()
     node = Node(tmp_path, mosquitto.port, tables, "web1", env={"FRAMEBUF_STATS_S": "0.2"})
     with node.running(), Books.open(mosquitto.port, "web1") as books:
@@ -115,7 +115,7 @@ def test_a_trigger_sent_by_the_page_is_a_trigger_and_counts_alike_in_metrics_and
 
 def test_a_node_that_is_not_fit_says_why_to_those_who_may_know(mosquitto, tmp_path):
     """The camera is not there, nor is the broker; a stranger hears no and nothing else."""
-    site = Site(free_port())
+    site = Site(listening_port())
     (tmp_path / "token").write_text(TOKEN + "\n")
     tables = web(site.port, 'token_file = "token"') + films(tmp_path / "no.mp4") + tiny()
     node = Node(tmp_path, free_port(), tables, "web2")

@@ -288,6 +288,7 @@ def test_the_inbox_keeps_the_newest_and_counts_what_it_leaves_out(monkeypatch):
     monkeypatch.setattr(Inbox, "LARGEST", 60)
     inbox = Inbox()
     inbox.put("result", "gate", b"x" * 61)
+    assert not inbox.take()
     for number in range(4):
         inbox.put("result", "gate", b"%d" % number * 40)
     assert [heard.payload[:1] for heard in inbox.take()] == [b"2", b"3"]

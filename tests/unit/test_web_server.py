@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import logging
 import socket
+import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from types import SimpleNamespace
 
 import pytest
 
-from framebuf.service.web import guard, protocol, server
-from framebuf.service.web.guard import Guard
+from framebuf.service.web import protocol, server
 from framebuf.service.web.server import Server
-from framebuf.service.web.token import Token
+from tests.service.parts import listening_port
 from tests.unit.rings import ring_folder
 from tests.unit.test_web_page import Site
 
@@ -76,9 +76,9 @@ def ended(connection: socket.socket) -> bool:
     return True
 
 
-def test_who_is_slow_to_ask_is_hung_up_on_and_others_are_served(site, free_port, monkeypatch):
+def test_who_is_slow_to_ask_is_hung_up_on_and_others_are_served(site, monkeypatch):
     monkeypatch.setattr(protocol, "HEAD_S", 0.3)
-    port = free_port()
+    port = listening_port()
     with serving(site, port):
         with connected(port) as silent, connected(port) as slow:
             slow.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127")
@@ -90,9 +90,9 @@ def test_who_is_slow_to_ask_is_hung_up_on_and_others_are_served(site, free_port,
         assert get(port, "/healthz") == 200
 
 
-def test_an_event_stream_outlives_the_patience_with_heads(site, free_port, monkeypatch):
+def test_an_event_stream_outlives_the_patience_with_heads(site, monkeypatch):
     monkeypatch.setattr(protocol, "HEAD_S", 0.2)
-    port = free_port()
+    port = listening_port()
     with serving(site, port), connected(port) as viewer:
         viewer.sendall(b"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         text, begun = b"", time.monotonic()
@@ -102,8 +102,8 @@ def test_an_event_stream_outlives_the_patience_with_heads(site, free_port, monke
             text += got
 
 
-def test_a_head_without_end_is_refused(site, free_port):
-    port = free_port()
+def test_a_head_without_end_is_refused(site):
+    port = listening_port()
     with serving(site, port):
         with connected(port) as endless:
             endless.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"x" * 40_000)
@@ -111,9 +111,9 @@ def test_a_head_without_end_is_refused(site, free_port):
         assert get(port, "/healthz") == 200
 
 
-def test_connections_beyond_the_limit_are_answered_503(site, free_port, monkeypatch):
+def test_connections_beyond_the_limit_are_answered_503(site, monkeypatch):
     monkeypatch.setattr(server, "CONNECTIONS", 4)
-    port = free_port()
+    port = listening_port()
     with serving(site, port):
         held = [connected(port) for _ in range(4)]
         try:
@@ -124,16 +124,16 @@ def test_connections_beyond_the_limit_are_answered_503(site, free_port, monkeypa
         wait(lambda: get(port, "/healthz") == 200)
 
 
-def test_a_stop_does_not_wait_for_viewers(site, free_port):
-    port = free_port()
+def test_a_stop_does_not_wait_for_viewers(site):
+    port = listening_port()
     with serving(site, port), connected(port) as viewer:
         viewer.sendall(b"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         assert viewer.recv(100).startswith(b"HTTP/1.1 200")
 
 
-def test_an_address_that_is_taken_is_told_and_tried_again(site, free_port, monkeypatch, caplog):
+def test_an_address_that_is_taken_is_told_and_tried_again(site, monkeypatch, caplog):
     monkeypatch.setattr(server, "AGAIN_S", 0.05)
-    port = free_port()
+    port = listening_port()
     other = socket.create_server(("127.0.0.1", port))
     web = Server(site.app(), ("127.0.0.1", port))
     web.start()
@@ -148,24 +148,55 @@ def test_an_address_that_is_taken_is_told_and_tried_again(site, free_port, monke
         web.stop()
 
 
-def test_a_stop_while_the_address_is_taken_ends_too(site, free_port):
-    with socket.create_server(("127.0.0.1", free_port())) as other:
+def test_a_stop_while_the_address_is_taken_ends_too(site):
+    with socket.create_server(("127.0.0.1", listening_port())) as other:
         web = Server(site.app(), other.getsockname())
         web.start()
         web.stop()
         assert not web._thread.is_alive()
 
 
-def test_who_takes_no_byte_of_an_answer_is_let_go(monkeypatch):
-    monkeypatch.setattr(guard, "SEND_S", 0.05)
+class Flood:
+    """An application that has more to say than any buffer holds."""
 
-    async def inner(scope, receive, send):
+    MOST = 4096
+
+    def __init__(self):
+        self.live = SimpleNamespace(close=lambda: None)
+        self.sent = 0
+        self.ended = threading.Event()
+
+    async def __call__(self, scope, receive, send):
         await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(self.MOST):
+            await send({"type": "http.response.body", "body": b"x" * 65536, "more_body": True})
+            self.sent += 1
+        self.ended.set()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def stuck(message):
-        await asyncio.Event().wait()
 
-    scope = {"type": "http", "method": "GET", "path": "/", "state": {}}
-    scope["headers"] = [(b"host", b"localhost")]
-    with pytest.raises(TimeoutError):
-        asyncio.run(Guard(inner, Token(None), ())(scope, None, stuck))
+def test_who_does_not_read_is_let_go_and_takes_no_memory(monkeypatch):
+    monkeypatch.setattr(protocol, "SEND_S", 0.3)
+    port, flood = listening_port(), Flood()
+    web = Server(flood, ("127.0.0.1", port))
+    web.start()
+    try:
+        wait(lambda: listens(port))
+        with connected(port) as deaf:
+            deaf.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            assert flood.ended.wait(PATIENCE_S), "it waits for who does not read"
+            got = 0
+            with suppress(ConnectionResetError):
+                while more := deaf.recv(2**20):
+                    got += len(more)
+            assert got < flood.MOST * 65536 / 4, "all of it was kept for who does not read"
+    finally:
+        web.stop()
+
+
+def listens(port: int) -> bool:
+    try:
+        connected(port).close()
+    except OSError:
+        return False
+    return True

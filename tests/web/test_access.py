@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from tests.service.parts import Node, free_port, nanodet
+from tests.service.parts import Node, listening_port, nanodet
 from tests.service.test_web import web
 from tests.web.conftest import until
 from tests.web.test_page import camera
@@ -47,7 +47,7 @@ CONTRAST = """() => {
 
 @pytest.fixture(scope="module")
 def port(mosquitto, film, tmp_path_factory):
-    port = free_port()
+    port = listening_port()
     tables = web(port, "allow_trigger = true") + camera(film)
     tables += camera("/nonexistent/film.mp4", "yard") + nanodet()
     with Node(tmp_path_factory.mktemp("node"), mosquitto.port, tables, "access").running():
@@ -121,7 +121,7 @@ def test_a_screen_reader_finds_landmarks_headings_and_names(look, port):
 
 
 def test_the_strip_stands_still_between_two_looks_for_who_wants_less_motion(look, port):
-    assert _transition(whole(look, port)) == "0.5s"
+    assert _transition(whole(look, port)) == "1s"
     assert _transition(whole(look, port, reduced_motion="reduce")) == "0s"
 
 

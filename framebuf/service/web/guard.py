@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import re
 import socket
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 COOKIE = "framebuf"
 OPEN = ("/healthz", "/readyz", "/login")
 """For strangers too: yes or no, and the form that asks for the token."""
-SEND_S = 10.0
-"""Who takes no byte for so long is let go."""
 HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -114,7 +111,7 @@ class Guard:
 
 
 class _Guarded:
-    """A `send` that adds the headers, and lets go of who does not read."""
+    """A `send` that adds the headers."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -124,8 +121,7 @@ class _Guarded:
             headers = MutableHeaders(scope=message)
             for name, value in HEADERS.items():
                 headers.setdefault(name, value)
-        async with asyncio.timeout(SEND_S):
-            await self._send(message)
+        await self._send(message)
 
 
 def _say(status: int, what: str, headers: dict[str, str] | None = None) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
     from framebuf.service.web.inbox import Inbox
     from framebuf.service.web.view import View
 
+_log = logging.getLogger(__name__)
+
 TICK_S = 0.5
+SLOW = 2
+"""Of so many ticks one looks at the node and the buffers; requests are looked at in each."""
 VIEWERS = 64
 """At once; one more is turned away."""
 CHUNK_BYTES = 256 * 1024
@@ -52,6 +57,7 @@ class Live:
         self._parts: dict[str, Part] = {}  # in the order of their versions
         self._said: dict[str, bytes] = {}
         self._version = 0
+        self._turned = -1  # the version that viewers were told of
         self._chunks: dict[str, int] = {}  # parts with results, and their bytes
         self._viewers: set[asyncio.Event] = set()  # of each, what tells it of a new version
         self._ticking: asyncio.Task[None] | None = None
@@ -63,7 +69,8 @@ class Live:
     def close(self) -> None:
         """Let all viewers go. Once."""
         self._closed = True
-        self._turn()
+        for turned in self._viewers:
+            turned.set()
         if self._ticking is not None:
             self._ticking.cancel()
 
@@ -77,6 +84,7 @@ class Live:
         try:
             if self._ticking is None or self._ticking.done():
                 self._ticking = asyncio.create_task(self._tick())
+                self._ticking.add_done_callback(_told)
             seen = 0
             while not (self._closed or gone.done()):
                 turned.clear()
@@ -99,18 +107,22 @@ class Live:
     async def _tick(self) -> None:
         turn = 0
         while self._viewers and not self._closed:
-            if turn % 2 == 0:
-                self._put("node", "node", portrait(self._view, self.pictures.shed))
-            for strip in self._strips:
-                self._put(f"strip/{strip.name}", "strip", strip.look())
             self._tell_requests()
+            if turn % SLOW == 0:
+                self._put("node", "node", portrait(self._view, self.pictures.shed))
+                for strip in self._strips:
+                    self._put(f"strip/{strip.name}", "strip", strip.look())
             self._turn()
-            for strip in self._strips:
-                await self._add_pictures(strip)
+            if turn % SLOW == 0:
+                for strip in self._strips:
+                    await self._add_pictures(strip)
             turn += 1
             await asyncio.sleep(TICK_S)
 
     def _turn(self) -> None:
+        if self._version == self._turned:
+            return
+        self._turned = self._version
         for turned in self._viewers:
             turned.set()
 
@@ -162,3 +174,9 @@ class Live:
 
     def __repr__(self) -> str:
         return f"<Live {len(self._viewers)} viewers, {len(self._parts)} parts>"
+
+
+def _told(ticking: asyncio.Task[None]) -> None:
+    """A fault of the page ends no process: the log has it, and the next viewer starts it anew."""
+    if not ticking.cancelled() and (error := ticking.exception()) is not None:
+        _log.error("the page stands still", exc_info=error)

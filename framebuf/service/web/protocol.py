@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol, with an end to the patience with slow heads."""
+"""uvicorn's HTTP protocol, with an end to the patience with who is slow."""
 
 from __future__ import annotations
 
@@ -13,10 +13,15 @@ HEAD_S = 10.0
 """How long a request's head may take, from the connection or the head's first byte."""
 
 
+SEND_S = 10.0
+"""Who takes none of what waits for it, 64 KiB or more, for so long is let go."""
+
+
 class PatientProtocol(H11Protocol):
-    """uvicorn ends connections that idle between requests, not those that are slow to ask."""
+    """uvicorn ends connections that idle between requests, not those slow to ask or to read."""
 
     _late: asyncio.TimerHandle | None = None
+    _full: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -31,7 +36,20 @@ class PatientProtocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forgive()
+        if self._full is not None:
+            self._full.cancel()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        # close() would wait for the reader, who does not read
+        self._full = self.loop.call_later(SEND_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        if self._full is not None:
+            self._full.cancel()
+            self._full = None
+        super().resume_writing()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

@@ -20,6 +20,7 @@ const STATES = {
   rejected: "rejected",
 };
 const MOST = 20;
+const CALM_MS = 3000;
 const MOST_RESULTS = 1000;
 
 export class Requests {
@@ -28,6 +29,8 @@ export class Requests {
     this.none = none;
     this.entries = new Map();
     this.expected = null;
+    this.unfolded = -CALM_MS;
+    this.later = null;
   }
 
   /** The page has sent it: it is opened and told when it is there. */
@@ -47,7 +50,18 @@ export class Requests {
       this.list.insertBefore(shown.element, next?.element ?? null);
       this.forget();
     }
-    if (![...this.entries.values()].some((other) => other.place > told.n)) shown.newest();
+    if (![...this.entries.values()].some((other) => other.place > told.n)) this.unfold(shown);
+  }
+
+  /** The newest is open, until somebody opens or closes one; not more often than eyes can follow. */
+  unfold(newest) {
+    clearTimeout(this.later);
+    const left = this.unfolded + CALM_MS - performance.now();
+    if (left > 0) {
+      this.later = setTimeout(() => this.unfold(newest), left);
+    } else if (newest.newest()) {
+      this.unfolded = performance.now();
+    }
   }
 
   /** Those beyond the newest ones go. */
@@ -98,7 +112,7 @@ class Entry {
       el(
         "summary",
         {},
-        el("span.line", {}, this.badge, el("b.id", {}, id), el("span.quiet", {}, camera), this.counts, this.total),
+        el("span.line", {}, this.badge, el("b.id", {}, id), el("span.quiet", {}, camera), el("span.numbers", {}, this.counts, this.total)),
       ),
       this.progress,
       this.why,
@@ -119,15 +133,16 @@ class Entry {
     this.details.open = true;
   }
 
-  /** The newest is open, until somebody opens or closes one. */
+  /** Open it, in place of one that was opened so; false: somebody decides about this one. */
   newest() {
-    if (this.touched) return;
+    if (this.touched) return false;
     for (const other of document.querySelectorAll("article.request > details[open]")) {
       if (other !== this.details && other.dataset.auto) other.open = false;
     }
     this.details.open = true;
     this.details.dataset.auto = "yes";
     this.touched = true;
+    return true;
   }
 
   show(told) {
