@@ -310,9 +310,9 @@ class PacketRing:
         with self._lock:
             return self._shown.get(seq)
 
-    def read(self, group: Group, index: int) -> bytes | None:
+    def read(self, group: Group, nth: int) -> bytes | None:
         """A record's payload, copied; None: the group is gone."""
-        record = group.records[index]
+        record = group.records[nth]
         data = self.blocks.read(group.blocks, record.at, record.size)
         return None if group.gone else data  # looked at last: it was whole until then
 
