@@ -16,6 +16,7 @@ from framebuf.buffer.group import Group, Record, Shown
 from framebuf.buffer.lease import Lease
 from framebuf.errors import RingError
 from framebuf.frames import NOT_DECODED, Frame
+from framebuf.units import SECOND_NS
 
 if TYPE_CHECKING:
     import mmap
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from framebuf.units import Moment, Span
 
 _log = logging.getLogger(__name__)
+
+_LATE_NS = 5 * SECOND_NS
+"""How late a trigger may be for an event, unless configured; of a short history it is a quarter."""
 
 
 @dataclass(slots=True, eq=False)
@@ -231,11 +235,12 @@ class PacketRing:
             return next((group for group in older if group.is_idle), None)
 
     def _is_beyond(self, group: Group) -> bool:
-        """Whether all of a group is older than the history that was asked for."""
+        """Whether all of a group is older than the history, as a trigger that is late sees it."""
         newest_ns, newest_seq = self._newest
         if self._span.frames is not None:
-            return group.last_seq <= newest_seq - self._span.frames
-        return group.last_ns < newest_ns - self._span.ns
+            return group.last_seq <= newest_seq - self._span.frames - self._span.frames // 4
+        spare_ns = max(SECOND_NS, min(_LATE_NS, self._span.ns // 4))
+        return group.last_ns < newest_ns - self._span.ns - spare_ns
 
     def _evict_some(self, idle: Group | None) -> bool:
         """Take from within the history; False: all of it is leased."""
