@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from framebuf.buffer import packetlayout as layout
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from framebuf.buffer.directory import RingDirectory
+
+_POPULATE_WRITE = 23
+"""MADV_POPULATE_WRITE of linux/mman.h, from Linux 5.14 on."""
 
 
 class Blocks:
@@ -56,6 +60,9 @@ class Blocks:
             return False
         start = self.shape.block_at(self.gained)
         directory.allocate(file_name, start, count * layout.BLOCK)
+        # Page by page as packets come, it would cost a third of what keeping them does
+        with contextlib.suppress(OSError, ValueError):
+            self._memory.madvise(_POPULATE_WRITE, start, count * layout.BLOCK)
         self._free.extend(range(self.gained + count - 1, self.gained - 1, -1))
         self.gained += count
         return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import av
 import numpy as np
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from framebuf.buffer.group import Group
-    from framebuf.buffer.packets import PacketRing
 
 # Before 17 there is no such parameter, and one thread
 _ONE_THREAD: dict[str, Any] = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
@@ -34,6 +33,12 @@ MISSES = "cannot be decoded: a picture that it refers to never came"
 GONE = "cannot be decoded: its packets are gone"
 
 
+class Reader(Protocol):
+    """Where packets are read."""
+
+    def read(self, group: Group, nth: int) -> bytes | None: ...
+
+
 class GroupDecoder:
     """Decodes one group from its key frame on, as far as it is asked to. One thread at a time.
 
@@ -42,7 +47,7 @@ class GroupDecoder:
     """
 
     def __init__(
-        self, ring: PacketRing, group: Group, before: Group | None = None, halvings: int = 0
+        self, ring: Reader, group: Group, before: Group | None = None, halvings: int = 0
     ) -> None:
         """`before`: the group that leading pictures refer to, where those are asked for.
 

@@ -79,17 +79,15 @@ class Group:
         """Nobody needs it but for a second try after a crash."""
         return not (self.strong or (self.after and self.after.strong))
 
-    def leave(self) -> list[int]:
-        """Go; the frames of the group after it that go too, for they refer to this one."""
+    def leave(self) -> None:
+        """Go: its blocks may hold anything from now on."""
         self.gone = True
-        after, self.after = self.after, None
         before, self.before = self.before, None
         if before is not None:
             before.after = None
-        if after is None:
-            return []
-        after.before = None
-        return after.seqs
+        after, self.after = self.after, None
+        if after is not None:
+            after.before = None
 
     def __repr__(self) -> str:
         return (

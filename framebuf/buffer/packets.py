@@ -8,14 +8,15 @@ from __future__ import annotations
 import logging
 import threading
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from framebuf.buffer import packetlayout as layout
 from framebuf.buffer.group import Group, Record, Shown
+from framebuf.buffer.groups import Groups
 from framebuf.buffer.lease import Lease
 from framebuf.errors import RingError
 from framebuf.frames import NOT_DECODED, Frame
+from framebuf.units import SECOND_NS
 
 if TYPE_CHECKING:
     import mmap
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
     from framebuf.units import Moment, Span
 
 _log = logging.getLogger(__name__)
+
+_APART = 2**20
+"""Numbers between those of one process and the next."""
+_LATE_NS = 5 * SECOND_NS
+"""How late a trigger may be for an event, unless configured; of a short history it is a quarter."""
 
 
 @dataclass(slots=True, eq=False)
@@ -82,18 +88,15 @@ class PacketRing:
         self.blocks = blocks
         self.shortened: int | None = None
         """So many frames there were when memory was short of the history; None: it never was."""
-        self.evicted = 0
-        """Frames that gave way to newer ones, or to what they referred to."""
         self._directory = directory
         self._memory = memory
         self._span = span
         self._stamps_at = self.shape.stamps_at
         self._lock = threading.Lock()
-        self._groups = list(groups)
-        self._shown = shown or {}
-        self._leases: dict[int, list[int]] = {}  # seq: strong, weak
-        newest = self._groups[-1] if self._groups else None
-        self._next = newest.number + len(newest.records) if newest else 0
+        self._groups = Groups(groups, shown)
+        newest = self._groups.newest
+        # Well beyond what a group may have left in blocks that was not whole
+        self._next = newest.number + len(newest.records) + _APART if newest else 0
         self._open: Group | None = None  # what packets are added to
         self._staged: Packet | None = None  # stands for itself, and is written once it is kept
         self._newest = (newest.last_ns, newest.last_seq) if newest else (-1, -1)
@@ -140,11 +143,10 @@ class PacketRing:
         layout.MOMENT.pack_into(self._memory, at + layout.MOMENT_AT, *moment)
         layout.SEQ.pack_into(self._memory, at + layout.SEQ_AT, place.seq + 1)
         self._newest = (place.captured.mono_ns, place.seq)
+        group.last_ns, group.last_seq = self._newest
         with self._lock:
-            if not group.gone:
-                self._shown[place.seq] = Shown(group, index, place.captured, place.origin, error)
-                group.seqs.append(place.seq)
-                group.last_ns, group.last_seq = self._newest
+            shown = Shown(group, index, place.captured, place.origin, error)
+            self._groups.show(place.seq, shown)
 
     def stamp(self, seq: int, captured: Moment, flags: int) -> None:
         """Note that frame `seq` was captured, whether it found room or not."""
@@ -175,13 +177,14 @@ class PacketRing:
         group = Group(self._next, head, before)
         group.last_ns, group.last_seq = self._newest
         with self._lock:
-            self._groups.append(group)
+            self._groups.add(group)
         data = layout.HEAD.pack(
             head.codec.encode("ascii"), head.height, head.width, before is not None
         )
         if self._write(group, data + head.extradata, 0):
             return group
-        self._evict(group)
+        with self._lock:
+            self.blocks.free(self._groups.remove(group).blocks)
         return None
 
     def _write(self, group: Group, data: bytes, flags: int) -> bool:
@@ -204,15 +207,36 @@ class PacketRing:
 
     def _block(self, group: Group) -> int | None:
         """A block for the newest group: a free one, or more memory, or the oldest group's."""
-        ordinal = len(group.blocks)
-        while (number := self.blocks.take(group.number, ordinal)) is None:
-            beyond = self._oldest_idle()
-            if beyond is not None and self._is_beyond(beyond):
+        while (number := self.blocks.take(group.number, len(group.blocks))) is None:
+            with self._lock:
+                beyond = self._groups.leave_if(self._is_beyond)
+                if beyond is not None:
+                    self.blocks.free(beyond.blocks)
+            if beyond is not None:
                 self.shortened = None
-                self._evict(beyond)
-            elif not self._gain() and not self._evict_some(beyond):
+            elif not self._gain() and not self._cut_short():
                 return None
         return number
+
+    def _cut_short(self) -> bool:
+        """Take blocks from within the history; False: all of it is leased."""
+        with self._lock:
+            held, leased = len(self._groups), self._groups.leased
+            group = self._groups.leave()
+            if group is not None:
+                self.blocks.free(group.blocks)
+        if group is None:
+            return False
+        if leased:  # it is for a while
+            return True
+        self.shortened = held
+        if not self._is_short:
+            self._is_short = True
+            _log.warning(
+                "camera %s: memory holds %d frames, not %s; raise memory",
+                self.name, held, self._span, extra={"CAMERA": self.name},
+            )  # fmt: skip
+        return True
 
     def _gain(self) -> bool:
         try:
@@ -226,69 +250,25 @@ class PacketRing:
                 )  # fmt: skip
             return False
 
-    def _oldest_idle(self) -> Group | None:
-        """That nobody needs, but for the newest two: one is written, one was just captured."""
-        with self._lock:
-            older = islice(self._groups, max(0, len(self._groups) - 2))
-            return next((group for group in older if group.is_idle), None)
-
     def _is_beyond(self, group: Group) -> bool:
-        """Whether all of a group is older than the history that was asked for."""
+        """Whether all of a group is older than the history, as a trigger that is late sees it."""
         newest_ns, newest_seq = self._newest
         if self._span.frames is not None:
-            return group.last_seq <= newest_seq - self._span.frames
-        return group.last_ns < newest_ns - self._span.ns
-
-    def _evict_some(self, idle: Group | None) -> bool:
-        """Take from within the history; False: all of it is leased."""
-        with self._lock:
-            held, leased = len(self._shown), len(self._leases)
-            others = islice(self._groups, max(0, len(self._groups) - 1))
-            group = idle or next((group for group in others if group.is_weak), None)
-        if group is None:
-            return False
-        if not leased:  # else it is for a while
-            self._shorten(held)
-        self._evict(group)
-        return True
-
-    def _shorten(self, held: int) -> None:
-        self.shortened = held
-        if not self._is_short:
-            self._is_short = True
-            _log.warning(
-                "camera %s: memory holds %d frames, not %s; raise memory",
-                self.name, held, self._span, extra={"CAMERA": self.name},
-            )  # fmt: skip
-
-    def _evict(self, group: Group) -> None:
-        with self._lock:
-            held = len(self._shown)
-            self._groups.remove(group)
-            for seq in group.seqs:
-                del self._shown[seq]
-            after = group.after
-            for seq in group.leave():
-                if after is not None and after.records[self._shown[seq].nth].leading:
-                    del self._shown[seq]
-            if after is not None:
-                after.seqs = [seq for seq in after.seqs if seq in self._shown]
-            self.evicted += held - len(self._shown)
-            self.blocks.free(group.blocks)
+            return group.last_seq <= newest_seq - self._span.frames - self._span.frames // 4
+        spare_ns = max(SECOND_NS, min(_LATE_NS, self._span.ns // 4))
+        return group.last_ns < newest_ns - self._span.ns - spare_ns
 
     # any thread ---------------------------------------------------------------------------
 
     def holds(self, seq: int) -> bool:
-        return seq in self._shown
+        return self._groups.find(seq) is not None
 
     def lease(self, seq: int) -> Lease | None:
         """Keep frame `seq`, and all that it is decoded from. None: it is gone."""
         with self._lock:
-            shown = self._shown.get(seq)
-            if shown is None:
-                return None
-            shown.group.strong += 1
-            self._leases.setdefault(seq, [0, 0])[0] += 1
+            shown = self._groups.lease(seq)
+        if shown is None:
+            return None
         head = shown.group.head
         full = (head.height, head.width)
         return Lease(self, Frame(seq, shown.captured, NOT_DECODED, shown.origin, shown.error, full))
@@ -296,50 +276,45 @@ class PacketRing:
     def hold(self, lease: Lease, strong: int, weak: int) -> None:
         """What `lease`, one of this ring's, holds from now on."""
         with self._lock:
-            added = lease.turn(strong, weak)
-            held = self._leases.get(lease.seq)
-            if added is None or held is None:
-                return
-            held[0] += added[0]
-            held[1] += added[1]
-            if not any(held):
-                del self._leases[lease.seq]
-            shown = self._shown.get(lease.seq)
-            if shown is not None:
-                shown.group.strong += added[0]
-                shown.group.weak += added[1]
+            if added := lease.turn(strong, weak):
+                self._groups.change(lease.seq, *added)
 
     def find(self, seq: int) -> Shown | None:
         """Where a frame is; None: it is gone."""
         with self._lock:
-            return self._shown.get(seq)
+            return self._groups.find(seq)
 
-    def read(self, group: Group, index: int) -> bytes | None:
+    def read(self, group: Group, nth: int) -> bytes | None:
         """A record's payload, copied; None: the group is gone."""
-        record = group.records[index]
+        record = group.records[nth]
         data = self.blocks.read(group.blocks, record.at, record.size)
         return None if group.gone else data  # looked at last: it was whole until then
 
     def sizes(self) -> set[tuple[int, int]]:
         """Width, height of the frames that are held."""
         with self._lock:
-            return {(group.head.width, group.head.height) for group in self._groups}
+            return self._groups.sizes()
 
     def leased(self) -> int:
         """Frames with a lease, weak ones included."""
         with self._lock:
-            return len(self._leases)
+            return self._groups.leased
+
+    @property
+    def evicted(self) -> int:
+        """Frames that gave way to newer ones, or went with what they referred to."""
+        return self._groups.evicted
 
     def leases(self) -> dict[int, bool]:
         """The frames held, and of each whether somebody leases it, weakly too."""
         with self._lock:
-            return {seq: seq in self._leases for seq in self._shown}
+            return self._groups.leases()
 
     def __len__(self) -> int:
-        return len(self._shown)
+        return len(self._groups)
 
     def __repr__(self) -> str:
         return (
-            f"<PacketRing {self.name} {len(self)} frames in {len(self._groups)} groups, "
+            f"<PacketRing {self.name} {len(self)} frames in {self._groups.count} groups, "
             f"{self.blocks}, {self.leased()} leased>"
         )

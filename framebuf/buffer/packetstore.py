@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from framebuf.buffer import packetlayout as layout
 from framebuf.buffer import recovery
 from framebuf.buffer.blocks import Blocks
-from framebuf.buffer.coded import Packet
 from framebuf.buffer.directory import PACKETS
 from framebuf.buffer.extent import ASSUMED_RATE, Extent
+from framebuf.buffer.packetmove import move
 from framebuf.buffer.packetrecovery import RecoveredPackets, header_of, recover_packets
 from framebuf.buffer.packets import PacketRing
-from framebuf.buffer.succession import mark, rate_of
+from framebuf.buffer.succession import rate_of
 from framebuf.errors import ConfigError, RingError
 from framebuf.units import SECOND_NS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from framebuf.buffer.coded import Packet
     from framebuf.buffer.directory import RingDirectory
     from framebuf.buffer.group import Shown
     from framebuf.buffer.history import Stamp
@@ -222,28 +222,6 @@ def frames_of(quota: Quota, rate: float) -> int:
     span = quota.span
     asked = span.frames if span.frames is not None else -(-round(span.ns * rate) // SECOND_NS)
     return max(1, asked)
-
-
-def move(found: RecoveredPackets, old: PacketRing, new: PacketRing) -> None:
-    """Copy all that was found in one ring to another, the oldest first."""
-    for stamp in found.stamps:
-        mark(new, stamp)
-    seq_of = {(shown.group, shown.nth): seq for seq, shown in found.shown.items()}
-    for group in found.groups:
-        head = replace(group.head, joined=group.before is not None)
-        for index, record in enumerate(group.records[1:], start=1):
-            data = old.read(group, index)
-            if data is None:
-                break
-            packet = Packet(data, head if index == 1 else None, record.leading)
-            new.append(packet)
-            seq = seq_of.get((group, index))
-            if seq is None:
-                continue
-            shown = found.shown[seq]
-            place = new.begin(seq, shown.captured, head.height, head.width, shown.origin, packet)
-            if place is not None:
-                place.commit()
 
 
 def _is_as_good(there: layout.PacketShape, wanted: layout.PacketShape, memory: int) -> bool:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from framebuf.capture.libav import Picture, Video
     from framebuf.units import Moment
 
+_LOOKED_AT = 16
+"""One packet of so many is looked at, and each key frame."""
+
 
 class CodedVideo:
     """Has the face of a Video, and gives frames that are not decoded. One thread uses it."""
@@ -39,6 +42,7 @@ class CodedVideo:
         self._head: Head | None = None  # of the group that is under way
         self._sizes: dict[tuple[bytes, ...], tuple[int, int]] = {}  # by their parameter sets
         self._key_pts: int | None = None
+        self._plausible = True
 
     @classmethod
     def of(cls, video: Video) -> CodedVideo:
@@ -72,7 +76,7 @@ class CodedVideo:
         self._fresh.append(packet)
         picture = CodedPicture(
             packet, self._number, received.pts, received.time_base,
-            self._head.height, self._head.width, self._is_plausible(data),
+            self._head.height, self._head.width, self._is_plausible(data, head),
             skipped=leading and not self._head.joined,
         )  # fmt: skip
         self._number += 1
@@ -98,10 +102,11 @@ class CodedVideo:
     def close(self) -> None:
         self._video.close()
 
-    def _is_plausible(self, data: bytes) -> bool:
-        if self._codec in INTRA:
-            return jpeg_size(data) is not None
-        return bool(first_slice(self._codec, data, self._extradata))
+    def _is_plausible(self, data: bytes, head: Head | None) -> bool:
+        """Looked at now and then: a stream that turns into something else stays that."""
+        if self._codec not in INTRA and (head is not None or self._number % _LOOKED_AT == 0):
+            self._plausible = bool(first_slice(self._codec, data, self._extradata))
+        return self._plausible
 
     def _is_leading(self, received: Received) -> bool:
         key, pts = self._key_pts, received.pts
@@ -111,7 +116,11 @@ class CodedVideo:
         """The head of a group; None: it is damaged, and nothing is known of its size."""
         self._key_pts = received.pts
         before = self._head
-        size = jpeg_size(data) if self._codec in INTRA else self._size(data)
+        if self._codec in INTRA:
+            size = jpeg_size(data)
+            self._plausible = size is not None
+        else:
+            size = self._size(data)
         if before is None:
             self._head = Head(self._codec, self._extradata, *size) if size else None
         else:

@@ -55,7 +55,7 @@ def _size_of_jpeg(head: bytes) -> tuple[int, int]:
 def jpeg_size(data: bytes) -> tuple[int, int] | None:
     """Height, width as a JPEG's header says; None where it says nothing that is known."""
     try:
-        width, height = _size_of_jpeg(data[:_HEAD])
+        width, height = _size_of_jpeg(data)
     except (struct.error, IndexError):  # cut short
         return None
     return (height, width) if height and width else None

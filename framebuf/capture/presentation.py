@@ -14,7 +14,7 @@ _MOST_HELD = 20
 """No codec holds back more than 16 pictures; what looks like more is a broken clock."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class CodedPicture:
     """One picture that is not decoded, and when it is shown."""
 
@@ -57,6 +57,9 @@ class Presentation:
 
     def add(self, picture: CodedPicture, dts: int | None) -> list[CodedPicture]:
         """A packet has come, decoded at `dts` of its clock; the pictures that go now."""
+        if not self._held and not self._shown and self._is_next(picture, dts):
+            self._dts, self._all_until = dts, picture.number
+            return [picture]
         gone = []
         if dts is not None and self._dts is not None and dts < self._dts:
             gone = self.flush()  # the clock went back
@@ -77,6 +80,12 @@ class Presentation:
             self._all_until = max(self._all_until, *self._out)
             self._out.clear()
         return gone
+
+    def _is_next(self, picture: CodedPicture, dts: int | None) -> bool:
+        """Whether a picture goes at once, where none is held back: as most cameras send them."""
+        if dts is None or picture.pts is None:
+            return not self._depth
+        return picture.pts <= dts
 
     def _goes(self, dts: int | None) -> bool:
         first = self._held[0]

@@ -146,9 +146,24 @@ def _show_camera(camera: dict[str, Any]) -> None:
         f"history {camera['history']} frames{reach}, headroom {camera['headroom']}: "
         f"{camera['bytes'] / 2**20:.0f} MiB; stamped by {camera['stamps']}"
     )
+    if (store := camera.get("store")) is not None:
+        _show_store(store)
     if drain is not None:
         enough = f"{drain['dropped']} of them find no room" if drain["dropped"] else "there is room"
         typer.echo(
             f"  a drain of {drain['frames']} frames takes {drain['seconds']:.1f} s; "
             f"{drain['meanwhile']} frames come meanwhile: {enough}"
         )
+
+
+def _show_store(store: dict[str, Any]) -> None:
+    for kind in ("raw", "encoded"):
+        if (cost := store.get(kind)) is None:
+            continue
+        core = f"{cost['core_pct']:.1f} % of a core" if cost["core_pct"] is not None else "unknown"
+        later = cost["first_answer_later_ms"]
+        first = f"up to {later:.0f} ms later" if later else "at once"
+        typer.echo(
+            f"  store {kind}: {cost['bytes'] / 2**20:.0f} MiB, idle {core}, first answer {first}"
+        )
+    typer.echo(f"  advised: {store['advised']}, {store['why']}; configured: {store['configured']}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Any
 
-from framebuf.buffer.extent import ASSUMED_RATE, extent, smallest
+from framebuf.buffer.extent import ASSUMED_RATE
 from framebuf.capture.source import without_credentials
 from framebuf.errors import InferenceError, ModelError, SourceError
 from framebuf.frames import Part
@@ -13,7 +13,10 @@ from framebuf.models.cost import plan_of
 from framebuf.models.platforms import is_simulated
 from framebuf.models.second import REMEDY, unfit_rows
 from framebuf.service.drain import Drain
+from framebuf.service.glance import glance
 from framebuf.service.report import Desk, Report
+from framebuf.service.stores import encoded_cost, raw_cost
+from framebuf.service.stores import told as told_of
 from framebuf.service.surroundings import (
     try_broker,
     try_clock,
@@ -22,7 +25,6 @@ from framebuf.service.surroundings import (
     try_web,
 )
 from framebuf.service.trial import time_model, watch
-from framebuf.units import Size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,7 +114,17 @@ class _Trials:
         # The buffer is made for what the source says, or gives, before a frame is kept
         rates = (seen.told_rate or (None if camera.fps else seen.measured_rate), camera.fps)
         told = min([r for r in rates if r], default=ASSUMED_RATE)
-        size = extent(camera.buffer, camera.memory, told, frame_bytes)
+        sent = glance(camera)
+        given = max(seen.rate or told, told)
+        raw = raw_cost(camera, told, given, frame_bytes, sent)
+        encoded = encoded_cost(camera, told, given, sent) if sent is not None else None
+        if camera.store == "encoded" and encoded is None:
+            self._desk.fail(
+                f"{key}.store", "its source gives no packets of H.264, H.265 or MJPEG",
+                'give store = "raw"',
+            )  # fmt: skip
+        cost = encoded if camera.store == "encoded" and encoded is not None else raw
+        size = cost.size
         about: dict[str, Any] = {
             "name": camera.name,
             "source": without_credentials(camera.source),
@@ -122,7 +134,8 @@ class _Trials:
             "frame_bytes": frame_bytes,
             "history": size.history if size else 0,
             "headroom": size.headroom if size else 0,
-            "bytes": size.shape(frame_bytes).file_bytes if size else 0,
+            "bytes": cost.bytes,
+            "store": told_of(camera, raw, encoded, sent),
             "told_rate": seen.told_rate,
             "measured_rate": seen.measured_rate,
             "stamps": seen.stamps,
@@ -132,13 +145,12 @@ class _Trials:
         self._desk.report.cameras.append(about)
         self._judge_camera(key, camera, seen)
         if size is None or size.shortened:
-            asked = extent(camera.buffer, Size(2**62), told, frame_bytes)
-            need = asked.shape(frame_bytes).file_bytes if asked else smallest(frame_bytes)
             self._desk.fail(
                 f"{key}.memory",
                 f"{camera.memory} holds {about['history']} frames of {seen.width}×{seen.height}, "
                 f"not {camera.buffer}",
-                f'give memory = "{-(-need // 2**20)} MiB", or a shorter buffer, or a lower fps',
+                f'give memory = "{-(-cost.needed // 2**20)} MiB", or a shorter buffer, '
+                "or a lower fps",
             )
         if size is not None and rate:
             about["drain"] = self._drain(key, camera, size, rate)

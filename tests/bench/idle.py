@@ -37,25 +37,26 @@ RAW_SECOND = WIDTH * HEIGHT * 3 * RATE
 FILM_S = 10
 
 
-def make_film(path: Path, seconds: float) -> Path:
+def make_film(path: Path, seconds: float, size: tuple[int, int] = (WIDTH, HEIGHT)) -> Path:
     """Texture that moves with noise over it, ten seconds of it again and again."""
+    width, height = size
     rng = np.random.default_rng(8)
-    coarse = rng.integers(0, 256, (HEIGHT // 20, WIDTH // 10, 3), np.uint8)
-    texture = cv2.resize(coarse, (2 * WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
-    noise = rng.integers(0, 13, (HEIGHT + 64, WIDTH + 64, 3), np.uint8)
+    coarse = rng.integers(0, 256, (height // 20, width // 10, 3), np.uint8)
+    texture = cv2.resize(coarse, (2 * width, height), interpolation=cv2.INTER_CUBIC)
+    noise = rng.integers(0, 13, (height + 64, width + 64, 3), np.uint8)
     rate = str(BIT_RATE)
     packets = []
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=RATE)
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.bit_rate, stream.gop_size = BIT_RATE, GROUP
         stream.options = {
             "preset": "veryfast", "bf": "0", "sc_threshold": "0", "maxrate": rate, "bufsize": rate,
         }  # fmt: skip
         for i in range(FILM_S * RATE):
             x, y = (int(n) for n in rng.integers(0, 64, 2))
-            moved = texture[:, 3 * i % WIDTH : 3 * i % WIDTH + WIDTH]
-            picture = cv2.add(moved, noise[y : y + HEIGHT, x : x + WIDTH])
+            moved = texture[:, 3 * i % width : 3 * i % width + width]
+            picture = cv2.add(moved, noise[y : y + height, x : x + width])
             frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
             frame.pts, frame.time_base = i, Fraction(1, RATE)
             packets += [(p.is_keyframe, bytes(p)) for p in stream.encode(frame)]

@@ -375,7 +375,7 @@ def test_a_picture_of_another_size_than_was_told_is_an_error(rig, monkeypatch):
 def test_a_frame_whose_packets_are_gone_is_an_error_and_not_another_frame(rig):
     one = rig()
     job = one.job(4)
-    one.buffer._store._ring._evict(one.buffer.coded(4)[1].group)
+    one.buffer._store._ring._groups.remove(one.buffer.coded(4)[1].group)
     one.coded.submit([job])
     _, result = one.answers.get(timeout=WAIT_S)
     assert (result.error.code, "gone" in result.error.message) == ("undecodable", True)

@@ -67,7 +67,7 @@ def test_of_pictures_that_stand_alone_only_those_that_are_kept_cost_memory(direc
         jpegs.frame(head=Head("mjpeg", b"", 48, 64), keep=number % 4 == 0)
     assert jpegs.held() == list(range(10))
     assert jpegs.data(3) == data_of(12)
-    assert len(jpegs.ring._groups) == 10
+    assert jpegs.ring._groups.count == 10
 
 
 def test_the_oldest_group_goes_as_a_whole_once_it_is_beyond_the_history(hand):
@@ -131,6 +131,49 @@ def test_with_everything_leased_new_frames_are_counted_as_memory_until_a_key_fra
     left = 10 - hand.given % 10
     assert hand.frames(left) == [None] * left  # what they refer to was never kept
     assert None not in hand.frames(10)
+
+
+def test_what_is_leased_while_a_group_is_chosen_to_go_stays(directory):
+    hand = PacketHand(directory, span=Span(ns=5 * PERIOD), memory=Size(3 * 2**20))
+    hand.frames(30)
+    wrong, over = [], threading.Event()
+
+    def lease():
+        while not over.is_set():
+            oldest = next((s.seq for s in hand.buffer.after(-1) if hand.ring.holds(s.seq)), None)
+            lease = hand.buffer.lease(oldest) if oldest is not None else None
+            if lease is None:
+                continue
+            for _ in range(3):
+                found = hand.buffer.coded(lease.seq)
+                if found is None or found[0].read(found[1].group, found[1].nth) is None:
+                    wrong.append(lease.seq)
+            lease.release()
+
+    readers = [threading.Thread(target=lease) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    hand.frames(1500)
+    over.set()
+    for reader in readers:
+        reader.join()
+    assert wrong == []
+    assert hand.buffer.leased() == 0
+
+
+def test_a_weak_lease_on_a_leading_picture_that_went_keeps_nothing(hand):
+    hand.frames(10)
+    hand.frame(head=JOINED)
+    hand.frame(leading=True)
+    hand.frames(8)
+    lease = hand.buffer.lease(11)
+    group = hand.buffer.coded(11)[1].group
+    lease.weaken()
+    with hand.ring._lock:
+        hand.ring._groups.remove(group.before)
+    lease.release()
+    assert group.is_idle
+    assert hand.buffer.leased() == 0
 
 
 def test_weakly_leased_frames_go_before_the_camera_has_to_stop(hand):

@@ -12,9 +12,11 @@ from framebuf import config
 from framebuf.cli import check
 from framebuf.errors import ModelError
 from framebuf.models.plan import Cost
-from framebuf.service import surroundings, survey
+from framebuf.service import glance, surroundings, survey
+from framebuf.service.glance import Glance
 from framebuf.service.report import Desk
 from framebuf.service.trial import Seen
+from tests.unit.packets import encoded_film
 
 SEEN = Seen(640, 480, 10.0, 10.0, "stream", 12.0, 0)
 
@@ -39,9 +41,10 @@ def surveyed(monkeypatch):
     for part in ("try_ring_dir", "try_state_dir", "try_clock", "try_broker"):
         monkeypatch.setattr(survey, part, lambda _: None)
 
-    def survey_of(seen, ms, camera='buffer = "10s"\n', runtimes=1, labels=None):
+    def survey_of(seen, ms, camera='buffer = "10s"\n', runtimes=1, labels=None, sent=None):
         costs = tuple(Cost(size, round(each * 1e6)) for size, each in ms.items())
         monkeypatch.setattr(survey, "watch", lambda _: seen)
+        monkeypatch.setattr(survey, "glance", lambda _: sent)
         monkeypatch.setattr(survey, "time_model", lambda _: (network(runtimes, labels), costs))
         text = (
             f'[[camera]]\nname = "gate"\nsource = "rtsp://gate"\nmodels = ["m"]\n{camera}'
@@ -190,3 +193,66 @@ def test_a_state_folder_that_cannot_be_had_is_a_problem(state_told, tmp_path, mo
 def test_a_state_folder_in_memory_is_noted(state_told, tmp_path, kind):
     note = f"{tmp_path} is on {kind}: a power cut takes the open requests with it"
     assert state_told(tmp_path, kind) == ([], [note])
+
+
+FULL_HD = Seen(1920, 1080, 30.0, 30.0, "stream", 12.0, 0)
+SENT = Glance("h264", 17_000.0, 30, 0.2, 4.0, 1.0)
+
+
+def test_raw_or_encoded_is_advised_by_what_was_measured(surveyed, capsys):
+    report = surveyed(FULL_HD, {1: 40.0}, 'buffer = "60s"\nmemory = "128 MiB"\n', sent=SENT)
+    store = report.cameras[0]["store"]
+    assert (store["configured"], store["advised"]) == ("raw", "encoded")
+    assert store["raw"]["core_pct"] == 15.6
+    assert store["encoded"]["core_pct"] == 0.6
+    assert store["encoded"]["first_answer_later_ms"] == 121.0
+    assert 30 * 2**20 < store["encoded"]["bytes"] < 48 * 2**20
+    assert store["raw"]["bytes"] > 11 * 2**30
+    assert not report.ok, "raw, its memory holds no 60 s"
+    check._show(report)
+    shown = capsys.readouterr().out
+    assert "store raw: 1" in shown
+    assert "idle 0.6 % of a core, first answer up to 121 ms later" in shown
+    assert "advised: encoded, memory does not hold the history raw; configured: raw" in shown
+
+
+def test_an_encoded_camera_is_judged_by_its_packets(surveyed):
+    keys = 'buffer = "60s"\nmemory = "128 MiB"\nstore = "encoded"\n'
+    report = surveyed(FULL_HD, {1: 40.0}, keys, sent=SENT)
+    assert report.ok
+    assert report.cameras[0]["history"] == 1800
+    assert report.cameras[0]["bytes"] < 48 * 2**20
+    short = surveyed(FULL_HD, {1: 40.0}, keys.replace("128", "16"), sent=SENT)
+    assert "holds" in short.problems[0].what
+    assert "MiB" in short.problems[0].remedy
+    none = surveyed(FULL_HD, {1: 40.0}, keys, sent=None)
+    assert none.problems[0].remedy == 'give store = "raw"'
+
+
+@pytest.mark.parametrize(
+    ("seen", "sent", "advised"),
+    [
+        (SEEN, replace(SENT, decode_ms=0.5, convert_ms=0.2), "raw"),
+        (FULL_HD, SENT, "encoded"),
+        (FULL_HD, None, "raw"),
+        (FULL_HD, replace(SENT, group=300), "raw"),
+    ],
+)
+def test_what_costs_little_raw_or_answers_late_encoded_stays_raw(surveyed, seen, sent, advised):
+    report = surveyed(seen, {1: 40.0}, 'buffer = "2s"\nmemory = "1 GiB"\n', sent=sent)
+    assert report.cameras[0]["store"]["advised"] == advised
+    assert report.cameras[0]["store"]["why"]
+
+
+def test_a_glance_measures_what_a_camera_sends(tmp_path, monkeypatch):
+    film = encoded_film(tmp_path / "film.mp4", 30, gop=10, bf="0")
+    monkeypatch.setattr(glance, "GLANCE_S", 0.7)
+    (camera,) = config.parse(
+        CAMERA_AND_MODEL.replace("rtsp://gate", str(film)), "f", Path()
+    ).config.camera
+    seen = glance.glance(camera)
+    assert (seen.codec, seen.group) == ("h264", 10)
+    assert 50 < seen.bytes_a_frame < 20_000
+    assert min(seen.take_ms, seen.decode_ms, seen.convert_ms) > 0
+    elsewhere = config.parse(CAMERA_AND_MODEL.replace("rtsp://gate", str(tmp_path)), "f", Path())
+    assert glance.glance(elsewhere.config.camera[0]) is None
