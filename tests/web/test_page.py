@@ -66,15 +66,18 @@ def test_the_film_strip_shows_the_frames_that_the_buffer_holds_in_order(node, lo
     until(page, "document.querySelectorAll('.film img').length >= 6")
     tiles = page.evaluate(
         """[...document.querySelectorAll(".film img")].map((image) =>
-             [image.getBoundingClientRect().left, image.src])"""
+             [image.getBoundingClientRect().left, Number(image.dataset.seq), image.src])"""
     )
-    numbers = []
-    for _, source in sorted(tiles):
+    seqs = [seq for _, seq, _ in sorted(tiles)]
+    assert seqs == sorted(set(seqs))
+    same = 0
+    for _, seq, source in tiles:
         jpeg = base64.b64decode(source.removeprefix("data:image/jpeg;base64,"))
-        numbers.append(number_in(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)))
-    steps = [(after - before) % FRAMES for before, after in pairwise(numbers)]
-    # 25 frames a second of film, a picture a second on the strip, give or take one kept frame
-    assert all(abs(step - 25) <= 10 for step in steps), numbers
+        status, _, larger = node.site.ask(f"/api/picture/gate/{seq}?width=480")
+        if status == 200:  # else it has left the buffer, or there was no time
+            assert number_in(picture_of(jpeg)) == number_in(picture_of(larger)), seq
+            same += 1
+    assert same >= 3
     assert page.locator(".camera .badge").inner_text() == "online"
     assert re.search(r"\d+ frames held, no gaps", page.locator(".scroller").inner_text())
     assert page.locator(".axis span").first.inner_text().count(":") == 2
@@ -168,8 +171,8 @@ def test_a_camera_that_stops_is_offline_on_the_page_as_soon_as_it_is_stale(
         stopped_s = time.monotonic()
         page.locator(".camera .badge", has_text="offline").wait_for()
         took_s = time.monotonic() - stopped_s
-        # it is stale after STALE_S; twice that leaves a loaded machine time to paint
-        assert took_s < 2 * STALE_S
+        # a calm machine says so half a second after STALE_S; a loaded one gets time to paint
+        assert took_s < STALE_S + 10
         assert "Offline:" in page.locator(".camera .why").inner_text()
         page.get_by_role("status").get_by_text("Camera gate is offline").wait_for(state="attached")
         assert page.get_by_text("0 of 1 camera online").is_visible()

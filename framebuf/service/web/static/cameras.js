@@ -154,6 +154,7 @@ class Strip {
   picture(told) {
     if (this.tiles.has(told.seq) || !told.jpeg) return;
     const image = el("img", { src: `data:image/jpeg;base64,${told.jpeg}`, alt: "", decoding: "async" });
+    image.dataset.seq = told.seq;
     this.tiles.set(told.seq, { at: told.at, image });
     this.placeTiles();
   }
