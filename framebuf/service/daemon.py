@@ -18,12 +18,15 @@ from framebuf.buffer.buffer import Buffer
 from framebuf.buffer.directory import RingDirectory
 from framebuf.buffer.recovery import remove_strangers
 from framebuf.capture.camera import Camera
+from framebuf.config.endpoints import is_url
 from framebuf.contract import Topics
 from framebuf.errors import ConfigError, FramebufError, ModelError, RingError
 from framebuf.models.chain import Chain
+from framebuf.models.fallback import Fallback, check_fallback
 from framebuf.models.lanes import open_lanes
 from framebuf.models.network import open_network
-from framebuf.models.platforms import shown
+from framebuf.models.platforms import SERVERS, shown
+from framebuf.models.remote import Remote
 from framebuf.models.second import REMEDY, unfit_rows
 from framebuf.service.broker import Broker
 from framebuf.service.encoder import Encoder
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from framebuf.config import Loaded
+    from framebuf.models.backlog import Entrance
     from framebuf.models.lane import Lane
     from framebuf.models.network import Network
     from framebuf.service.entry import Entry
@@ -155,7 +159,9 @@ class Daemon:
         for lane in lanes.values():
             lane.start()
             stack.callback(lane.close)
-        lane_of = {network.name: lanes[network.platform] for network in networks}
+        lane_of: dict[str, Entrance] = {n.name: lanes[n.lane] for n in networks}
+        remotes = self._open_remotes(stack, {n.name: lanes[n.lane] for n in networks})
+        lane_of |= {remote.name: remote.detour for remote in remotes}
         models = {model.name: model for model in self._config.model}
         feeds = [
             Feed(
@@ -182,6 +188,7 @@ class Daemon:
             networks,
             self.counters,
             last_images,
+            remotes,
         )
         broker = self._broker(requests, state)
         requests.append(
@@ -198,12 +205,18 @@ class Daemon:
         stack.callback(requests[0].stop, FINISH_S)
         _log.info(
             "node %s ready: cameras %s, models %s", node.name, ", ".join(buffers),
-            ", ".join(f"{n.name} {list(n.sizes)} on {shown(n.platform)}" for n in networks),
+            ", ".join([
+                *(f"{n.name} {list(n.sizes)} on {shown(n.platform)}" for n in networks),
+                *(f"{r.name} on {shown(SERVERS)}{' (away)' * bool(r.away)}" for r in remotes),
+            ]),
             extra={"EVENT": "node_ready"},
         )  # fmt: skip
         self._notifier.tell(READY="1", STATUS=state.text(broker))
         self._watch(encoder, broker, requests[0], tuple(lanes.values()))
-        reload = partial(self._reload.serve, feeds, networks)
+        for remote in remotes:
+            heartbeats = self._watchdog.heartbeats
+            heartbeats.watch(f"inference on {remote.name}", remote.longest_run_ns)
+        reload = partial(self._reload.serve, feeds, [*networks, *remotes])
         self._tick(broker, requests[0], state, HungCameras(cameras, directory), reload)
         self._watchdog.close()
         marks.disarm()
@@ -297,6 +310,8 @@ class Daemon:
             raise self._loaded.error(f"camera[{at}].models", wrong, REMEDY)
         networks = []
         for at, model in enumerate(self._config.model):
+            if is_url(model.path):
+                continue
             self._watchdog.wait(LOAD_S, f"loading model {model.name}")
             try:
                 networks.append(open_network(model))
@@ -307,6 +322,29 @@ class Daemon:
             except MemoryError as error:
                 raise ModelError(f"model {model.name}: no memory to load it") from error
         return networks
+
+    def _open_remotes(self, stack: ExitStack, lanes: dict[str, Lane]) -> list[Remote]:
+        """The models on servers, whether those answer or not; `lanes` of the others by name."""
+        models = {model.name: model for model in self._config.model}
+        remotes = []
+        for at, model in enumerate(self._config.model):
+            if not is_url(model.path):
+                continue
+            self._watchdog.wait(LOAD_S, f"asking for model {model.name}")
+            fallback = None
+            try:
+                if model.fallback is not None:
+                    check_fallback(model, models[model.fallback])
+                    fallback = Fallback(lanes[model.fallback], model.fallback)
+                remote = Remote(model, fallback, self.counters.add)
+                remote.start()
+            except ModelError as error:
+                raise self._loaded.error(
+                    f"model[{at}].{error.key}", str(error), "mend the model or its keys"
+                ) from error
+            stack.callback(remote.close)
+            remotes.append(remote)
+        return remotes
 
     def _fail(self, key: str, error: ConfigError | RingError) -> None:
         """From a camera's thread: nothing that reopening its source can mend.
