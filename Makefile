@@ -21,7 +21,8 @@ READY := $(VENV)/.ready-$(VERSION)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint bench endings outages chaos board whose convert-test systemd-test \
-	container-test web-test asyncapi-test homeassistant-test fleet-test install uninstall deb clean
+	container-test web-test asyncapi-test homeassistant-test fleet-test serving-test install uninstall \
+	deb clean
 
 help: ## say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +75,10 @@ homeassistant-test: $(READY) ## the real Home Assistant finds a node; as root, s
 fleet-test: $(READY) ## NODES=1000 nodes and DAEMONS=20 whole ones on one broker; two minutes, 2 GB
 	@sh tests/debian-packages.sh
 	@NODES=$(NODES) DAEMONS=$(DAEMONS) $(BIN)/pytest -s --timeout 900 tests/fleet $(ARGS)
+
+serving-test: $(READY) ## real Triton, MLServer and KServe: installs 1 GB, once; some three minutes
+	@sh tests/debian-packages.sh
+	@$(BIN)/pytest --timeout 900 tests/serving $(ARGS)
 
 board: $(READY) ## the vendor's wheel on emulated arm64, its library simulated; some four minutes
 	@sh tests/debian-packages.sh tests/board/debian-packages.txt

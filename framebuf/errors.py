@@ -6,6 +6,7 @@ FramebufError
 ├── RingError        the buffer's memory cannot be had; the daemon exits 1
 ├── FrameLostError   the slot was needed for a newer frame; the pixels are gone
 ├── ModelError       the model cannot be used as it is
+│   └── ServersAwayError   no inference server has it just now; the next try may find one
 ├── InferenceError   this one call failed; the next may succeed
 ├── ContractError    a message is rejected with a code of the contract
 └── JournalError     the request journal cannot be used
@@ -49,6 +50,10 @@ class ModelError(FramebufError):
     def __init__(self, message: str, key: str = "path") -> None:
         super().__init__(message)
         self.key = key
+
+
+class ServersAwayError(ModelError):
+    """No inference server answers, or none of them has the model. Ask again later."""
 
 
 class InferenceError(FramebufError):

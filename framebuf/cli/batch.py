@@ -60,6 +60,8 @@ def batch(
     ] = None,
     std: Annotated[str | None, typer.Option(help="As --mean.")] = None,
     layout: model_options.Layout = None,
+    ca_file: model_options.CaFile = None,
+    token_file: model_options.TokenFile = None,
     then: Annotated[
         str | None, typer.Option(help="A second model, which sees what the first one detects.")
     ] = None,
@@ -95,7 +97,8 @@ def batch(
     configured = model_options.model_of(
         model, task or ("detect" if decoder else "classify"), decoder=decoder, platform=platform,
         runtimes=pool, labels=labels, threshold=threshold, iou=iou, batch_sizes=batch_sizes,
-        resize=resize, channels=channels, mean=mean, std=std, layout=layout,
+        resize=resize, channels=channels, mean=mean, std=std, layout=layout, ca_file=ca_file,
+        token_file=token_file,
     )  # fmt: skip
     folder = Folder.open(directory)
     look = Look.at(configured)

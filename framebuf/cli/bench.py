@@ -30,6 +30,8 @@ def bench(
         str, typer.Option(help="Width and height of the pictures that are prepared.")
     ] = "1280x720",
     layout: model_options.Layout = None,
+    ca_file: model_options.CaFile = None,
+    token_file: model_options.TokenFile = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Draw the figures to this .svg file.")] = None,
     save: Annotated[
@@ -47,6 +49,7 @@ def bench(
     from rich.console import Console  # noqa: PLC0415
 
     from framebuf.cli import bench_report  # noqa: PLC0415
+    from framebuf.config.endpoints import is_url  # noqa: PLC0415
     from framebuf.models import profile  # noqa: PLC0415
     from framebuf.models.bench import time_family  # noqa: PLC0415
 
@@ -57,9 +60,14 @@ def bench(
         _require_writable(plot, "--plot")
     if save and pool > 1:
         raise typer.BadParameter("the profile is of one runtime: leave -s out", param_hint="--save")
+    if save and is_url(model):
+        raise typer.BadParameter(
+            "what servers take is measured at each start: leave it out", param_hint="--save"
+        )
     configured = model_options.model_of(
-        model, "raw", platform=platform, runtimes=pool, batch_sizes=batch, layout=layout
-    )
+        model, "raw", platform=platform, runtimes=pool, batch_sizes=batch, layout=layout,
+        ca_file=ca_file, token_file=token_file,
+    )  # fmt: skip
     if save:
         _require_writable(profile.path_of(configured.path), "--save")
     noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)

@@ -130,6 +130,9 @@ def _show_model(model: dict[str, Any]) -> None:
         f"model {model['name']}: {model['task']} on {model['platform']}, {model['input']}, "
         f"batch sizes {sizes}, runtimes {model['runtimes']}"
     )
+    if "servers" in model:
+        instead = model["fallback"] or "none"
+        typer.echo(f"  {model['servers']}; where no server answers: {instead}")
     simulated = ", simulated" if model["simulated"] else ""
     for cost in model["batches"]:
         typer.echo(

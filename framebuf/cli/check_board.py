@@ -52,6 +52,7 @@ def _configured(config: Path) -> list[str]:
         ConfigError: it is there, and wrong.
     """
     from framebuf import config as configuration  # noqa: PLC0415
+    from framebuf.config.endpoints import is_url  # noqa: PLC0415
     from framebuf.models.platforms import is_simulated  # noqa: PLC0415
 
     if not config.exists():
@@ -59,7 +60,7 @@ def _configured(config: Path) -> list[str]:
     return [
         model.path for model in configuration.load(config).config.model
         if model.platform != "cpu" and not is_simulated(model.platform)
-        and not model.path.endswith(".onnx")
+        and not model.path.endswith(".onnx") and not is_url(model.path)
     ]  # fmt: skip
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from framebuf.cli import model_options
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -22,25 +24,41 @@ def add_to(app: typer.Typer) -> None:
 
 def inspect(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A .rknn or .onnx file, or name-batch{1,4,8}.")
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A .rknn or .onnx file, name-batch{1,4,8}, or grpc://host:8001/name.",
+        ),
     ],
+    layout: model_options.Layout = None,
+    ca_file: model_options.CaFile = None,
+    token_file: model_options.TokenFile = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Show what a model file holds: platform, batch, tensors, quantisation, labels.
 
-    A .rknn file is read without the vendor's runtime, on any machine.
+    A .rknn file is read without the vendor's runtime, on any machine. Inference servers are asked.
 
     Example: framebuf inspect "models/osnet-batch{1,4,8,16}.rknn"
     """
     import msgspec  # noqa: PLC0415 - --help stays quick
 
-    from framebuf.models.description import describe_family  # noqa: PLC0415
+    from framebuf.config.endpoints import is_url  # noqa: PLC0415
+    from framebuf.models.description import describe_family, describe_served  # noqa: PLC0415
 
-    family = describe_family(model)
+    if is_url(model):
+        from framebuf.models.runtimes.oipservers import Servers  # noqa: PLC0415
+
+        asked = model_options.model_of(
+            model, "raw", layout=layout, ca_file=ca_file, token_file=token_file
+        )
+        family: tuple[Description, ...] = (describe_served(Servers.of(asked), asked.layout),)
+    else:
+        family = describe_family(model)
     if json:
         # one file is its own document; a family's are in one
         whole = {"model": os.fsencode(model).decode("utf-8", "replace"), "files": family}
-        document = whole if "{" in model else family[0]
+        document = whole if "{" in model and not is_url(model) else family[0]
         sys.stdout.write(msgspec.json.encode(document).decode() + "\n")
         return
     typer.echo("\n\n".join(map(_shown, family)))
@@ -64,6 +82,9 @@ def _shown(held: Description) -> str:
 
 def _head(held: Description) -> str:
     batch = "any batch" if held.batch is None else f"batch {held.batch}"
+    if held.format == "oip":
+        most = f", up to {held.max_batch}" if held.max_batch else ""
+        return f"on {_plain(held.server)}, {batch}{most}"
     head = f"{held.format} for {_plain(', '.join(held.platforms)) or 'no platform'}, {batch}"
     if held.format == "rknn":
         head += (

@@ -11,7 +11,7 @@ import msgspec
 
 import framebuf
 from framebuf.errors import ModelError
-from framebuf.models.family import members
+from framebuf.models.family import family_of
 from framebuf.models.platforms import is_simulated
 from framebuf.models.runtimes import open_runtime, platform_of
 from framebuf.models.tasks import open_task
@@ -41,7 +41,7 @@ class Look:
         Raises:
             ModelError: it is missing or broken.
         """
-        path = list(members(model.path, model.batch_sizes).files.values())[-1]
+        path = list(family_of(model).files.values())[-1]
         platform = platform_of(path, model.platform)
         with closing(open_runtime(path, platform, threads=1, layout=model.layout)) as runtime:
             return cls(platform, runtime.versions, runtime.input, runtime.outputs)

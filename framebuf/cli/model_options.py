@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 Path = Annotated[
     str,
-    typer.Option("-m", "--model", help='A model file, or a family: "name-batch{1,4,8}.rknn".'),
+    typer.Option(
+        "-m",
+        "--model",
+        help='A model file, a family "name-batch{1,4,8}.rknn", or grpc://host:8001/name.',
+    ),
 ]
 Platform = Annotated[
     str, typer.Option("-p", "--platform", help="rk3588 …, sim:rk3588 (simulated), cpu or auto.")
@@ -25,6 +29,12 @@ Batches = Annotated[
     typer.Option(
         "--batch", help="Batch sizes, 1,4,8: of those in the braces, or where the axis is free."
     ),
+]
+CaFile = Annotated[
+    str | None, typer.Option(help="Of https:// and grpcs://: who signed the servers' certificates.")
+]
+TokenFile = Annotated[
+    str | None, typer.Option(help="The bearer token that goes to servers, in a file.")
 ]
 Layout = Annotated[
     str | None, typer.Option(help="nchw or nhwc, where an ONNX model's input could be either.")
@@ -88,7 +98,8 @@ def _table(model: Model) -> dict[str, Any]:
     """As it would stand in the file."""
     import msgspec  # noqa: PLC0415
 
-    return {key: value for key, value in msgspec.structs.asdict(model).items() if value is not None}
+    keys = {key: value for key, value in msgspec.structs.asdict(model).items() if value is not None}
+    return keys | {"timeout": str(model.timeout)}
 
 
 def _value(text: str) -> Any:
@@ -102,6 +113,13 @@ def _value(text: str) -> Any:
 
 
 def _name(path: str) -> str:
+    from framebuf.config.endpoints import Endpoints, is_url  # noqa: PLC0415
+
+    if is_url(path):
+        try:
+            return Endpoints.parse(path).model[:64]
+        except ValueError:
+            return "model"  # what is wrong is told where the path is checked
     stem = re.sub(r"[^A-Za-z0-9._-]+", "", path.rpartition("/")[2].partition("{")[0])
     return stem.removesuffix(".onnx").removesuffix(".rknn")[:64] or "model"
 

@@ -8,7 +8,9 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from framebuf.config.endpoints import is_url
 from framebuf.config.file import LISTEN
+from framebuf.config.served import check_file, check_served
 from framebuf.config.tables import RESERVED_NAMES, Camera, Model
 
 if TYPE_CHECKING:
@@ -33,6 +35,10 @@ def check(loaded: Loaded) -> None:
         _check_camera(loaded, f"camera[{at}]", camera)
     for at, model in enumerate(config.model):
         _check_model(loaded, f"model[{at}]", model)
+        if is_url(model.path):
+            check_served(loaded, f"model[{at}]", model)
+        else:
+            check_file(loaded, f"model[{at}]", model)
     if config.mqtt.password_file is not None and config.mqtt.username is None:
         raise loaded.error("mqtt.password_file", "has no username", "add username = …")
     _check_web(loaded)
@@ -134,7 +140,7 @@ def _check_trigger(loaded: Loaded, key: str, camera: Camera) -> None:
 
 
 def _check_model(loaded: Loaded, key: str, model: Model) -> None:
-    may_say_itself = not model.path.endswith(".onnx")
+    may_say_itself = not (model.path.endswith(".onnx") or is_url(model.path))
     if model.task == "auto" and not may_say_itself:
         raise loaded.error(f"{key}.task", "is missing", 'add task = "detect", "classify" …')
     if model.task == "detect" and model.decoder is None and not may_say_itself:

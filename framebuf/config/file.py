@@ -246,6 +246,8 @@ def _resolved(loaded: Loaded, folder: Path) -> Config:
             model,
             path=path(f"model[{at}].path", model.path),
             labels=path(f"model[{at}].labels", model.labels),
+            ca_file=path(f"model[{at}].ca_file", model.ca_file),
+            token_file=path(f"model[{at}].token_file", model.token_file),
         )
         for at, model in enumerate(config.model)
     )

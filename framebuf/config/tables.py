@@ -151,6 +151,12 @@ class Model(Table, frozen=True, kw_only=True):
     std: tuple[float, float, float] | None = None
     layout: Literal["nchw", "nhwc"] | None = None
     runtimes: Annotated[int, msgspec.Meta(ge=1, le=64)] | None = None
+    max_batch: BatchSize | None = None
+    """This and the next four: of a model on servers."""
+    timeout: Duration = _default(Duration.of_seconds(5))
+    ca_file: str | None = None
+    token_file: str | None = None
+    fallback: str | None = None
     parity: Literal["refuse", "warn", "off"] = "refuse"
     only: tuple[str, ...] | None = None
     max_crops: Positive = 20

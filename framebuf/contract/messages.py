@@ -188,6 +188,10 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Shape of the input with the largest batch size."""
     runtimes: int
     simulated: bool = False
+    away: bool | None = None
+    """Of a model on servers: none of them answers. None: it is on this machine."""
+    fallback: str | None = None
+    """The model that answers meanwhile."""
 
 
 class Info(msgspec.Struct, frozen=True, kw_only=True):

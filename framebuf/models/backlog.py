@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from framebuf.units import SECOND_NS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from framebuf.frames import Frame, Part
     from framebuf.results import FrameResult
@@ -53,6 +53,20 @@ class Job:
     decoded, with it and a maker of what is to be called when its pixels are needed no more."""
     downstream: bool = False
     """A part that another model has found: it goes before all that is not."""
+    until_ns: int = 2**63
+    """Monotonic: a call over a network may be given up then."""
+
+
+class Entrance(Protocol):
+    """Where frames for a model are put: its lane, or its detour. Any thread."""
+
+    def submit(self, model: str, jobs: Iterable[Job]) -> None:
+        """Put frames on the model's backlog."""
+        ...
+
+    def withdraw(self, model: str, turn: str) -> list[Job]:
+        """Take back what nobody has begun."""
+        ...
 
 
 @dataclass(slots=True)

@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING
 
 from framebuf.errors import InferenceError
 from framebuf.models.batch import Batch
-from framebuf.models.family import members
+from framebuf.models.family import family_of
 from framebuf.models.platforms import cores_of
 from framebuf.models.prepare import Preparer
-from framebuf.models.runtimes import open_runtime, platform_of
+from framebuf.models.runtimes import Distant, open_runtime, platform_of
 from framebuf.models.timing import Bench, Timing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
 
     from framebuf.config import Model
+    from framebuf.models.family import Source
     from framebuf.models.runtimes import Runtime
     from framebuf.models.timing import Length
 
@@ -49,7 +49,7 @@ def time_family(
         ModelError: a file is missing or broken.
         InferenceError: a runtime failed.
     """
-    family = members(model.path, model.batch_sizes)
+    family = family_of(model)
     threads = max(1, len(os.sched_getaffinity(0)) // pool)
     timings: list[Timing] = []
     for member, path in family.files.items():
@@ -63,7 +63,8 @@ def time_family(
                 )
                 opened.callback(runtime.close)
                 runtimes.append(runtime)
-            for size in family.sizes(member, runtime.input):
+            most = runtime.largest if isinstance(runtime, Distant) else None
+            for size in family.sizes(member, runtime.input, most):
                 progress(f"batch {size}")
                 takes = 1 if platform == "cpu" or size == 1 else cores_of(platform)
                 timings.append(_time(runtimes, size, length, picture, takes, path))
@@ -82,7 +83,7 @@ def _core(platform: str, member: int | None, number: int) -> int | None:
 
 def _time(
     runtimes: Sequence[Runtime], size: int, length: Length, picture: NDArray[np.uint8],
-    cores: int, path: Path,
+    cores: int, path: Source,
 ) -> Timing:  # fmt: skip
     spec = runtimes[0].input
     batches = [Batch(spec, size, Preparer(spec)) for _ in runtimes]

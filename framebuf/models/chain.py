@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from framebuf.config import Model
-    from framebuf.models.lane import Lane
+    from framebuf.models.backlog import Entrance
     from framebuf.results import Detection
 
 WITHDRAWN = Failure("withdrawn", "taken back before the second model's turn")
@@ -35,7 +35,7 @@ class Chain:
     and what a Crossing counts; a lane's own lock is taken under it, never the other way round.
     """
 
-    def __init__(self, lane: Lane, model: str, second: Second | None = None) -> None:
+    def __init__(self, lane: Entrance, model: str, second: Second | None = None) -> None:
         """`model`, in `lane`, sees the frames."""
         self.model = model
         self._lane = lane
@@ -44,7 +44,7 @@ class Chain:
         self._under_way: dict[str, set[Crossing]] = {}
 
     @classmethod
-    def of(cls, models: Sequence[Model], lanes: Mapping[str, Lane]) -> Chain:
+    def of(cls, models: Sequence[Model], lanes: Mapping[str, Entrance]) -> Chain:
         """One model, or two in a row, as configured; `lanes` by the model's name."""
         first, *others = models
         second = [Second.of(model, lanes[model.name]) for model in others]

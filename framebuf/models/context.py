@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from framebuf.errors import InferenceError
 from framebuf.models.batch import Batch
 from framebuf.models.filling import Filling
+from framebuf.models.runtimes import Distant
 from framebuf.models.work import Work
 from framebuf.results import BatchPlace, Failure, FrameResult, Timings
 
@@ -31,6 +32,10 @@ SPARE_NS = 2 * 10**6
 """A tensor is to be ready this much before its turn, and half of what it takes to prepare.
 
 More, and an urgent frame misses the next batch too often: see tests/bench/single.py."""
+
+
+PATIENCE_NS = 35 * 10**9
+"""Of a call over a network, which waits for others, and ends by itself before."""
 
 
 class Line(Protocol):
@@ -118,7 +123,10 @@ class Context:
         self.input = runtime.input
         self.outputs = runtime.outputs
         self.versions = runtime.versions
+        self.patience_ns = PATIENCE_NS if isinstance(runtime, Distant) else 0
+        """How long a run may take that does not hang; nanoseconds."""
         self._runtime = runtime
+        self._distant = runtime if isinstance(runtime, Distant) else None
         self._task = task
         self._memories = [Batch(runtime.input, self.sizes[-1], preparer) for _ in range(2)]
         self._free: SimpleQueue[Batch] = SimpleQueue()
@@ -166,6 +174,11 @@ class Context:
         best = Measured(*(min(part) * 1e3 for part in zip(*found, strict=True)))
         self.prepare_ns = round(best.prepare_ms * 1e6 / size)
         return best
+
+    def hurry(self) -> None:
+        """Wait for nobody else any more than must be: the lane closes. Any thread."""
+        if self._distant is not None:
+            self._distant.hurry()
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the threads to end, then free the runtime. False: it hangs, and is left."""
@@ -233,7 +246,11 @@ class Context:
         self.running_since_ns = started = time.monotonic_ns()
         outputs: Outputs | Failure
         try:
-            outputs = self._runtime.infer(filled.tensor)
+            if self._distant is None:
+                outputs = self._runtime.infer(filled.tensor)
+            else:
+                until_ns = max(job.until_ns for job in filled.jobs)
+                outputs = self._distant.infer_until(filled.tensor, until_ns)
         except InferenceError as error:
             outputs = Failure(error.code, str(error))
         infer_ns = time.monotonic_ns() - started

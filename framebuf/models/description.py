@@ -1,20 +1,23 @@
-"""What a model file holds, as `framebuf inspect` tells it."""
+"""What a model file holds, or servers say of a model, as `framebuf inspect` tells it."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from framebuf.errors import ModelError
 from framebuf.models.custom_string import CustomString
-from framebuf.models.family import members
+from framebuf.models.family import files_of
+from framebuf.models.platforms import SERVERS
+from framebuf.models.runtimes.oiptensor import dtype_of
 from framebuf.models.runtimes.rknnfile import RknnFile
 from framebuf.models.runtimes.rknntensor import RknnTensor
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from framebuf.models.runtimes.oipservers import Servers
     from framebuf.models.tensor import Layout, TensorSpec
 
 
@@ -45,7 +48,7 @@ class Description:
     """One file. The names are those of the command's JSON."""
 
     file: str
-    format: Literal["rknn", "onnx"]
+    format: Literal["rknn", "onnx", "oip"]
     platforms: tuple[str, ...]
     """What it can run on."""
     batch: int | None
@@ -63,6 +66,10 @@ class Description:
     """What a .rknn file was converted from."""
     toolkit: str
     """The version of rknn-toolkit2 that made it."""
+    server: str = ""
+    """Of a model on servers: what they are, and their version."""
+    max_batch: int | None = None
+    """The largest batch that they take, where they tell."""
 
 
 def describe(path: Path) -> Description:
@@ -81,12 +88,44 @@ def describe_family(path: str) -> tuple[Description, ...]:
         ModelError: one is missing or broken, or holds another batch than its name says.
     """
     found = []
-    for size, file in members(path).files.items():
+    for size, file in files_of(path).items():
         held = describe(file)
         if size is not None and held.batch not in (None, size):
             raise ModelError(f"{file}: expected batch {size}, the file holds {held.batch}")
         found.append(held)
     return tuple(found)
+
+
+def describe_served(servers: Servers, layout: Literal["nchw", "nhwc"] | None) -> Description:
+    """Ask servers what a model is.
+
+    Raises:
+        ServersAwayError: none of them answers.
+        ModelError: it is no model that framebuf runs.
+    """
+    from framebuf.models.runtimes.oip import OipRuntime  # noqa: PLC0415 - rare
+
+    runtime = OipRuntime.open(servers, layout=layout)
+    runtime.close()
+    outputs = zip(runtime.outputs, runtime.held.outputs, strict=True)
+    said = CustomString()
+    return Description(
+        file=str(servers),
+        format="oip",
+        platforms=(SERVERS,),
+        batch=runtime.input.batch,
+        inputs=(End.of(runtime.input),),
+        outputs=tuple(End.of(replace(spec, dtype=dtype_of(end))) for spec, end in outputs),
+        custom="",
+        labels=said.labels,
+        task=said.task,
+        decoder=said.decoder,
+        quantisation=None,
+        framework="",
+        toolkit="",
+        server=runtime.held.server,
+        max_batch=runtime.largest,
+    )
 
 
 def _text(path: Path) -> str:

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from framebuf.config.endpoints import is_url
 from framebuf.errors import ModelError
+from framebuf.models.runtimes.oipservers import Servers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from framebuf.config import Model
     from framebuf.models.tensor import TensorSpec
 
 SUFFIXES = (".rknn", ".onnx")
@@ -20,19 +23,26 @@ SUFFIXES = (".rknn", ".onnx")
 DEFAULT_SIZES = (1, 4, 8)
 """For a model whose batch axis is free."""
 
+Source = Path | Servers
+"""What a runtime is opened from."""
+
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """The files of one network."""
+    """The files of one network, or the servers that have it."""
 
-    files: dict[int | None, Path]
+    files: dict[int | None, Source]
     """By batch size, ascending; the one key None where the file itself says its batch."""
 
     asked: tuple[int, ...] | None = None
     """`batch_sizes` of the configuration, ascending."""
 
-    def sizes(self, member: int | None, spec: TensorSpec) -> tuple[int, ...]:
+    def sizes(
+        self, member: int | None, spec: TensorSpec, most: int | None = None
+    ) -> tuple[int, ...]:
         """The batch sizes that an opened file serves; `member` is its key, `spec` its input.
+
+        `most` is the largest that servers take, where they have a limit.
 
         Raises:
             ModelError: the file's batch is not what its name or `batch_sizes` says.
@@ -43,7 +53,7 @@ class Family:
                 raise ModelError(f"{path}: expected batch {member}, the file holds {spec.batch}")
             return (member,)
         if spec.batch is None:
-            return self.asked or DEFAULT_SIZES
+            return self._free_sizes(path, most)
         if self.asked not in (None, (spec.batch,)):
             asked = _listed(self.asked)
             raise ModelError(
@@ -52,6 +62,30 @@ class Family:
                 "batch_sizes",
             )
         return (spec.batch,)
+
+    def _free_sizes(self, path: Source, most: int | None) -> tuple[int, ...]:
+        if most is None:
+            return self.asked or DEFAULT_SIZES
+        if self.asked is None:
+            return (*(size for size in DEFAULT_SIZES if size < most), most)
+        if self.asked[-1] > most:
+            raise ModelError(
+                f"{path}: batch_sizes asks for {_listed(self.asked)}, it takes {most} at most; "
+                "leave the larger ones out, or change the server's settings",
+                "batch_sizes",
+            )
+        return self.asked
+
+
+def family_of(model: Model, servers: Servers | None = None) -> Family:
+    """The files of a configured model, or its servers; `servers` are those where they are known.
+
+    Raises:
+        ModelError: as `members`; or the path is no URL of a model.
+    """
+    if not is_url(model.path):
+        return members(model.path, model.batch_sizes)
+    return Family({None: servers or Servers.of(model)}, _asked(model.path, model.batch_sizes))
 
 
 def members(path: str, batch_sizes: Sequence[int] | None = None) -> Family:
@@ -62,13 +96,18 @@ def members(path: str, batch_sizes: Sequence[int] | None = None) -> Family:
     Raises:
         ModelError: the braces are not as above, a size is not in them, or a file is missing.
     """
-    asked = None if batch_sizes is None else tuple(sorted(set(batch_sizes)))
-    if asked is not None and (not asked or asked[0] < 1):
-        raise ModelError(
-            f"{path}: expected batch sizes of 1 or more, got {_listed(asked)}", "batch_sizes"
-        )
+    asked = _asked(path, batch_sizes)
+    return Family(dict(files_of(path, asked)), asked)
+
+
+def files_of(path: str, asked: Sequence[int] | None = None) -> dict[int | None, Path]:
+    """The files of a path, by batch size; `asked` picks among the sizes in braces.
+
+    Raises:
+        ModelError: as `members`.
+    """
     if "{" not in path and "}" not in path:
-        return Family(_existing({None: path}), asked)
+        return _existing({None: path})
     sizes = _braces(path)
     if asked is not None:
         if missing := [size for size in asked if size not in sizes]:
@@ -77,8 +116,18 @@ def members(path: str, batch_sizes: Sequence[int] | None = None) -> Family:
                 f"{_listed(sizes)}; compile those sizes, or leave batch_sizes out",
                 "batch_sizes",
             )
-        sizes = asked
-    return Family(_existing({size: re.sub(r"\{.*\}", str(size), path) for size in sizes}), asked)
+        sizes = tuple(sorted(set(asked)))
+    return _existing({size: re.sub(r"\{.*\}", str(size), path) for size in sizes})
+
+
+def _asked(path: str, batch_sizes: Sequence[int] | None) -> tuple[int, ...] | None:
+    """Ascending, each once."""
+    asked = None if batch_sizes is None else tuple(sorted(set(batch_sizes)))
+    if asked is not None and (not asked or asked[0] < 1):
+        raise ModelError(
+            f"{path}: expected batch sizes of 1 or more, got {_listed(asked)}", "batch_sizes"
+        )
+    return asked
 
 
 def _braces(path: str) -> tuple[int, ...]:

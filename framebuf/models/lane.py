@@ -95,9 +95,13 @@ class Lane:
             return sum(len(line.backlog) for line in self._lines.values())
 
     def longest_run_ns(self, now_ns: int) -> int:
-        """How long the longest inference under way has run; 0 while none does."""
-        begun = [context.running_since_ns for context in self.contexts]
-        return max((now_ns - since for since in begun if since is not None), default=0)
+        """How long the longest inference under way has run, beyond what a call over a network may.
+
+        0 while none does.
+        """
+        begun = [(each.running_since_ns, each.patience_ns) for each in self.contexts]
+        over = (now_ns - since - patience for since, patience in begun if since is not None)
+        return max([0, *over])
 
     def close(self, timeout_s: float = 10.0) -> bool:
         """Finish what contexts have begun, then free them. False: one hangs."""
@@ -105,6 +109,8 @@ class Lane:
             self._closing = True
             for condition in self._wanted.values():
                 condition.notify_all()
+        for context in self.contexts:
+            context.hurry()
         end = time.monotonic() + timeout_s
         joined = [c.join(max(0.0, end - time.monotonic())) for c in self.contexts]
         return all(joined)

@@ -14,17 +14,19 @@ if TYPE_CHECKING:
 
 
 def open_lanes(networks: Sequence[Network]) -> dict[str, Lane]:
-    """Lanes by the name of their platform, not started; each by what its batches cost.
+    """Lanes by the name that their networks have for them, not started.
+
+    Each plans by what its batches cost.
 
     Raises:
         InferenceError: a runtime failed its first batch.
     """
     plans = {network.name: plan_of(network, costs_of(network)) for network in networks}
     lanes = {}
-    for platform in dict.fromkeys(network.platform for network in networks):
-        together = [network for network in networks if network.platform == platform]
-        lanes[platform] = Lane(
-            platform,
+    for name in dict.fromkeys(network.lane for network in networks):
+        together = [network for network in networks if network.lane == name]
+        lanes[name] = Lane(
+            name,
             [context for network in together for context in network.contexts],
             {network.name: plans[network.name] for network in together},
             max(network.cores for network in together),

@@ -9,28 +9,31 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from framebuf.models.context import Context
-from framebuf.models.family import members
+from framebuf.models.family import family_of
 from framebuf.models.own_words import completed
 from framebuf.models.parity import Member, enforce
-from framebuf.models.platforms import cores_of, is_simulated
+from framebuf.models.platforms import SERVERS, cores_of, is_simulated
 from framebuf.models.prepare import open_preparer, resize_of
-from framebuf.models.runtimes import open_runtime, platform_of
+from framebuf.models.runtimes import Distant, open_runtime, platform_of
 from framebuf.models.tasks import open_task
 from framebuf.models.tasks.classify import Classify
 from framebuf.models.tasks.detect import Detect
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from framebuf.config import Model
-    from framebuf.models.family import Family
+    from framebuf.models.family import Family, Source
     from framebuf.models.placement import Resize
     from framebuf.models.runtimes import Runtime
+    from framebuf.models.runtimes.oipservers import Servers
     from framebuf.models.tasks import Task
     from framebuf.models.tensor import TensorSpec
 
 _log = logging.getLogger(__name__)
+
+CALLS = 2
+"""Under way to servers: while one is computed, the next one's tensor is on its way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ class Network:
     """Batch sizes, ascending."""
     contexts: tuple[Context, ...]
     cores: int
-    """How many its contexts are spread over: of the NPU; on a CPU one for each session."""
+    """How many its contexts are spread over: of the NPU; else one for each session or call."""
 
     tasks: tuple[Task, ...] = ()
     """Of the contexts, one each."""
@@ -71,6 +74,11 @@ class Network:
         return None
 
     @property
+    def lane(self) -> str:
+        """Of the accelerator that it shares with others; servers schedule by themselves."""
+        return self.path if self.platform == SERVERS else self.platform
+
+    @property
     def largest(self) -> tuple[int, ...]:
         """The input's shape with the largest batch size."""
         return self.input.rows(self.sizes[-1])
@@ -81,19 +89,23 @@ class Network:
             context.join(0)
 
 
-def open_network(model: Model, *, cores: int | None = None) -> Network:
+def open_network(
+    model: Model, *, cores: int | None = None, servers: Servers | None = None
+) -> Network:
     """Load every file of a model into its contexts.
 
     On an NPU: for batch 1 as many as `runtimes` says (default: one a core), each pinned to a core;
     for each larger size one, which takes all cores while it runs. On a CPU: `runtimes` of each file
-    (default 1), which share `cores` (default: all that the process may use).
+    (default 1), which share `cores` (default: all that the process may use). On servers: as many
+    calls under way as `runtimes` says (default 2); `servers` are those where they are known.
 
     Raises:
+        ServersAwayError: none of a model's servers answers.
         ModelError: a file is missing or broken, or does not fit its configuration; or its slots
             answer differently.
         InferenceError: a runtime failed when its slots were tried.
     """
-    family = members(model.path, model.batch_sizes)
+    family = family_of(model, servers)
     file = next(iter(family.files.values()))
     model, labels = completed(model, file)
     platform = platform_of(file, model.platform)
@@ -102,6 +114,9 @@ def open_network(model: Model, *, cores: int | None = None) -> Network:
         if platform == "cpu":
             spread = model.runtimes or 1
             opening.on_cpu(spread, max(1, (cores or len(os.sched_getaffinity(0))) // spread))
+        elif platform == SERVERS:
+            spread = model.runtimes or CALLS
+            opening.on_servers(file, spread)
         else:
             spread = cores_of(platform)
             opening.on_npu(spread)
@@ -148,6 +163,13 @@ class _Opening:
                 name = str(core) if member is None else f"b{member}-{core}"
                 self._add(name, runtime, sizes, core)
 
+    def on_servers(self, servers: Source, calls: int) -> None:
+        """Each call takes every size that the servers do."""
+        for core in range(calls):
+            runtime = self._load(servers)
+            most = runtime.largest if isinstance(runtime, Distant) else None
+            self._add(str(core), runtime, self._family.sizes(None, runtime.input, most), core)
+
     def on_npu(self, cores: int) -> None:
         """Batch 1 on single cores, larger ones on all."""
         runtimes = self._model.runtimes or cores
@@ -178,13 +200,13 @@ class _Opening:
         if not is_simulated(self._platform):  # whose slots cannot differ
             enforce(self._model.name, self._members, self._model.parity)
 
-    def _sizes(self, member: int | None, path: Path) -> tuple[int, ...]:
+    def _sizes(self, member: int | None, path: Source) -> tuple[int, ...]:
         if member is not None:
             return (member,)
         with closing(self._load(path)) as looked_at:
             return self._family.sizes(None, looked_at.input)
 
-    def _load(self, path: Path, *, threads: int = 1, core: int | None = None) -> Runtime:
+    def _load(self, path: Source, *, threads: int = 1, core: int | None = None) -> Runtime:
         runtime = open_runtime(
             path, self._platform, threads=threads, layout=self._model.layout, core=core
         )

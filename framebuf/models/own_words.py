@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, cast, get_args
 
 import msgspec
@@ -11,14 +12,13 @@ from framebuf.errors import ModelError
 from framebuf.models.runtimes.rknnfile import RknnFile
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from framebuf.config import Model
+    from framebuf.models.family import Source
 
 FORM = "labels=…;task=…;decoder=…"
 
 
-def completed(model: Model, file: Path) -> tuple[Model, tuple[str, ...] | None]:
+def completed(model: Model, file: Source) -> tuple[Model, tuple[str, ...] | None]:
     """The configuration with task and decoder of `file`, and the labels that the file carries.
 
     What is configured goes before what the file says. Only a .rknn file says anything.
@@ -27,7 +27,7 @@ def completed(model: Model, file: Path) -> tuple[Model, tuple[str, ...] | None]:
         ModelError: the file is broken; or neither says the task, or the decoder of a detector; or
             the file names one that does not exist.
     """
-    if file.suffix != ".rknn":
+    if not isinstance(file, Path) or file.suffix != ".rknn":
         return model, None
     said = RknnFile.read(file).said
     task, decoder = model.task, model.decoder

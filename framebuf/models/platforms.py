@@ -12,6 +12,9 @@ CORES = {
 }
 """Cores of one NPU (rknn-toolkit2's documentation)."""
 
+SERVERS = "oip"
+"""No board: inference servers, by the Open Inference Protocol."""
+
 SIMULATED = "sim:"
 """What a platform begins with that is only played."""
 
@@ -41,4 +44,6 @@ def npu_of(platform: str) -> str:
 
 def shown(platform: str) -> str:
     """A platform for people: `a simulated rk3588`."""
+    if platform == SERVERS:
+        return "inference servers"
     return f"a simulated {chip(platform)}" if is_simulated(platform) else platform

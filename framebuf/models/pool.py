@@ -13,7 +13,7 @@ from framebuf.frames import Frame
 from framebuf.models.backlog import Job
 from framebuf.models.batch import Batch
 from framebuf.models.chain import Chain
-from framebuf.models.family import members
+from framebuf.models.family import family_of
 from framebuf.models.inflight import InFlight
 from framebuf.models.lanes import open_lanes
 from framebuf.models.network import open_network
@@ -80,7 +80,7 @@ class RuntimePool:
                 networks.append(open_network(each))
                 opened.callback(networks[-1].close)
             lanes = open_lanes(networks)
-            chain = Chain.of(models, {each.name: lanes[each.platform] for each in networks})
+            chain = Chain.of(models, {each.name: lanes[each.lane] for each in networks})
             opened.pop_all()
         for lane in lanes.values():
             lane.start()
@@ -189,7 +189,7 @@ class RuntimePool:
 
     def _infer(self, tensor: NDArray[Any]) -> Outputs:
         """Run a batch that was filled by hand."""
-        files = members(self._model.path, self._model.batch_sizes).files
+        files = family_of(self._model).files
         member = len(tensor) if len(tensor) in files else None
         with self._opening:
             with self._lock:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 
 from framebuf.errors import ModelError
-from framebuf.models.family import SUFFIXES, members
+from framebuf.models.family import SUFFIXES, files_of
 from framebuf.models.platforms import is_simulated
 from framebuf.units import rfc3339
 
@@ -108,7 +108,7 @@ def load(
         ModelError: `family` is no pattern of model files, or a file is missing.
     """
     profile = path_of(family)
-    files = {file.name: file for file in members(family, batch_sizes).files.values()}
+    files = {file.name: file for file in files_of(family, batch_sizes).values()}
     try:
         costs = _read(profile).platforms.get(platform)
         if costs is None:
@@ -157,6 +157,7 @@ def _costs(bench: Bench) -> Costs:
             file=Print.of(timing.file),
         )
         for timing in bench.timings
+        if isinstance(timing.file, Path)  # what servers cost is measured at each start
     }
     at, cpus = rfc3339(time.time_ns()), len(os.sched_getaffinity(0))
     return Costs(bench.simulated, bench.runtime, at, cpus, batches)

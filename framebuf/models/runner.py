@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,10 @@ from framebuf.errors import InferenceError, ModelError
 from framebuf.models.runtimes import open_runtime, platform_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
     from framebuf.config import Model
+    from framebuf.models.family import Source
     from framebuf.models.runtimes import Outputs, Runtime
 
     Answer = SimpleQueue["Outputs | InferenceError"]
@@ -45,7 +45,7 @@ class Runner:
         self._runs = 0
 
     @classmethod
-    def open(cls, model: Model, path: Path) -> Runner:
+    def open(cls, model: Model, path: Source) -> Runner:
         """Load one of the model's files, and start its thread.
 
         Raises:
@@ -57,7 +57,8 @@ class Runner:
             threads=max(1, len(os.sched_getaffinity(0)) // (model.runtimes or 1)),
             layout=model.layout,
         )
-        runner = cls(f"{model.name}-{path.stem}-by-hand", runtime)
+        stem = path.stem if isinstance(path, Path) else path.endpoints.model
+        runner = cls(f"{model.name}-{stem}-by-hand", runtime)
         runner.start()
         return runner
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from framebuf.errors import ModelError
-from framebuf.models.family import members
+from framebuf.models.family import family_of
 from framebuf.models.own_words import completed
 from framebuf.models.tasks.labels import read
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from framebuf.config import Config, Model
-    from framebuf.models.lane import Lane
+    from framebuf.models.backlog import Entrance
     from framebuf.results import Detection
 
     _Row = tuple[Model, tuple[str, ...] | None]
@@ -29,7 +29,7 @@ REMEDY = "mend the models' tasks, labels or only"
 class Second:
     """The model that sees what the first has found."""
 
-    lane: Lane
+    lane: Entrance
     model: str
     only: frozenset[str] | None
     """Of these labels; None: of all."""
@@ -37,7 +37,7 @@ class Second:
     """At most so many of a frame, best score first."""
 
     @classmethod
-    def of(cls, model: Model, lane: Lane) -> Second:
+    def of(cls, model: Model, lane: Entrance) -> Second:
         """As configured."""
         only = None if model.only is None else frozenset(model.only)
         return cls(lane, model.name, only, model.max_crops)
@@ -76,7 +76,7 @@ def unfit_rows(config: Config) -> Iterator[tuple[int, str]]:
 
 
 def _opened(model: Model) -> _Row:
-    return completed(model, next(iter(members(model.path, model.batch_sizes).files.values())))
+    return completed(model, next(iter(family_of(model).files.values())))
 
 
 def _check(row: Sequence[_Row]) -> None:

@@ -9,8 +9,7 @@ from framebuf.models.platforms import is_simulated
 from framebuf.units import SECOND_NS
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from framebuf.models.family import Source
     from framebuf.models.tensor import TensorSpec
 
 GOOD = 1.15
@@ -51,7 +50,7 @@ class Timing:
     read_ms: float
     cores: int
     """Cores of the accelerator that one inference takes."""
-    file: Path
+    file: Source
 
     @property
     def ms_per_image(self) -> float:

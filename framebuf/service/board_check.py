@@ -14,7 +14,7 @@ import numpy as np
 from framebuf import __version__
 from framebuf.errors import FramebufError, ModelError
 from framebuf.models import board, parity
-from framebuf.models.family import members
+from framebuf.models.family import files_of
 from framebuf.models.parity import Member
 from framebuf.models.platforms import cores_of
 from framebuf.models.runtimes import open_runtime, platform_of
@@ -125,7 +125,7 @@ def try_model(path: str, progress: Callable[[str], None] = lambda _: None) -> Tr
     loaded: list[Member] = []
     with ExitStack() as opened:
         try:
-            for file in members(path).files.values():
+            for file in files_of(path).values():
                 progress(file.name)
                 _open_all(file, tried, loaded, opened)
             progress(f"{path}: parity")

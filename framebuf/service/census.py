@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from framebuf.models.context import Context
     from framebuf.models.lane import Lane
     from framebuf.models.network import Network
+    from framebuf.models.remote import Remote
     from framebuf.models.work import Work
     from framebuf.service.health import Counters
     from framebuf.service.requests import Requests
@@ -41,8 +42,9 @@ class Census:
         lanes: Mapping[str, Lane],
         requests: Requests,
         counters: Counters,
+        remotes: Sequence[Remote] = (),
     ) -> None:
-        """`lanes` by platform."""
+        """`lanes` by platform; `remotes` are the models on servers."""
         self._topics = topics
         self._buffers = buffers
         self._cameras = cameras
@@ -50,17 +52,23 @@ class Census:
         self._lanes = lanes
         self._requests = requests
         self._counters = counters
+        self._remotes = remotes
         self._started = time.monotonic()
 
     def take(self) -> Stats:
+        networks, lanes = list(self._networks), dict(self._lanes)
+        for remote in self._remotes:  # once a server has answered
+            if remote.network is not None and remote.lane is not None:
+                networks.append(remote.network)
+                lanes[remote.lane.name] = remote.lane
         return Stats(
             at=utc_text(time.time_ns()),
             uptime_s=round(time.monotonic() - self._started, 1),
             counters=self._counters.snapshot(),
             cameras={name: self._camera(name) for name in self._buffers},
             requests_open=self._requests.open_count(),
-            models={network.name: _model(network.contexts) for network in self._networks},
-            lanes={name: _lane(lane) for name, lane in self._lanes.items()},
+            models={network.name: _model(network.contexts) for network in networks},
+            lanes={name: _lane(lane) for name, lane in lanes.items()},
             publish=self._counters.publish.read(),
             total=self._counters.total.read(),
             known_ids=self._requests.known_count(),

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from framebuf.buffer.buffer import Buffer
     from framebuf.config import Config
-    from framebuf.models.lane import Lane
+    from framebuf.models.backlog import Entrance
     from framebuf.models.network import Network
     from framebuf.service.decoding import Decoding
 
@@ -20,26 +20,29 @@ if TYPE_CHECKING:
 def chains_of(
     config: Config,
     networks: Sequence[Network],
-    lanes: Mapping[str, Lane],
+    entrances: Mapping[str, Entrance],
     buffers: Mapping[str, Buffer],
     decoding: Decoding | None,
 ) -> dict[str, Chain | CodedChain]:
-    """By camera; `lanes` by platform. `decoding`: given where a camera has an encoded store."""
+    """By camera; `entrances` by model. `decoding`: given where a camera has an encoded store.
+
+    A model without a network is on servers, which may not have told what they take: frames for it
+    are decoded whole.
+    """
     of = {network.name: network for network in networks}
-    lane_of = {network.name: lanes[network.platform] for network in networks}
     models = {model.name: model for model in config.model}
     found: dict[str, Chain | CodedChain] = {}
     for camera in config.camera:
-        chain = Chain.of([models[name] for name in camera.models], lane_of)
+        chain = Chain.of([models[name] for name in camera.models], entrances)
         found[camera.name] = chain
         if decoding is not None and camera.store == "encoded":
-            first = of[camera.models[0]]
+            first = of.get(camera.models[0])
             found[camera.name] = CodedChain(
                 chain,
                 buffers[camera.name],
                 decoding,
-                first.resize,
-                (first.input.width, first.input.height),
-                whole=len(camera.models) > 1,
+                first.resize if first else "letterbox",
+                (first.input.width, first.input.height) if first else (0, 0),
+                whole=first is None or len(camera.models) > 1,
             )
     return found

@@ -18,11 +18,14 @@ from framebuf.buffer.buffer import Buffer
 from framebuf.buffer.directory import RingDirectory
 from framebuf.buffer.strangers import remove_strangers
 from framebuf.capture.camera import Camera
+from framebuf.config.endpoints import is_url
 from framebuf.contract import Topics
 from framebuf.errors import ConfigError, FramebufError, ModelError, RingError
+from framebuf.models.fallback import Fallback, check_fallback
 from framebuf.models.lanes import open_lanes
 from framebuf.models.network import open_network
-from framebuf.models.platforms import shown
+from framebuf.models.platforms import SERVERS, shown
+from framebuf.models.remote import Remote
 from framebuf.models.second import REMEDY, unfit_rows
 from framebuf.service.broker import Broker
 from framebuf.service.census import Census
@@ -49,6 +52,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from framebuf.config import Loaded
+    from framebuf.models.backlog import Entrance
     from framebuf.models.lane import Lane
     from framebuf.models.network import Network
     from framebuf.service.decoding import Decoding
@@ -139,8 +143,11 @@ class Daemon:
         for lane in lanes.values():
             lane.start()
             stack.callback(lane.close)
+        remotes = self._open_remotes(stack, {n.name: lanes[n.lane] for n in networks})
+        entrances: dict[str, Entrance] = {n.name: lanes[n.lane] for n in networks}
+        entrances |= {remote.name: remote.detour for remote in remotes}
         decoding = self._decoding(stack)
-        chains = chains_of(self._config, networks, lanes, buffers, decoding)
+        chains = chains_of(self._config, networks, entrances, buffers, decoding)
         feeds = [
             Feed(
                 camera,
@@ -159,7 +166,7 @@ class Daemon:
         discovery.open()
         state = State(
             self._config, self._topics, self._boot_id, buffers, cameras, networks, self.counters,
-            last_images, discovery,
+            last_images, discovery, remotes,
         )  # fmt: skip
         broker = self._broker(requests, state, discovery)
         requests.append(
@@ -170,7 +177,9 @@ class Daemon:
                 journal=journal, marks=marks, lost=restored.lost,
             )
         )  # fmt: skip
-        census = Census(self._topics, buffers, cameras, networks, lanes, requests[0], self.counters)
+        census = Census(
+            self._topics, buffers, cameras, networks, lanes, requests[0], self.counters, remotes
+        )
         if web is not None:
             web.show(census, broker, requests[0], feeds, state)
         requests[0].start()
@@ -180,13 +189,16 @@ class Daemon:
         stack.callback(requests[0].stop, FINISH_S)
         _log.info(
             "node %s ready: cameras %s, models %s", node.name, ", ".join(buffers),
-            ", ".join(f"{n.name} {list(n.sizes)} on {shown(n.platform)}" for n in networks),
+            ", ".join([
+                *(f"{n.name} {list(n.sizes)} on {shown(n.platform)}" for n in networks),
+                *(f"{r.name} on {shown(SERVERS)}{' (away)' * bool(r.away)}" for r in remotes),
+            ]),
             extra={"EVENT": "node_ready"},
         )  # fmt: skip
         self._notifier.tell(READY="1", STATUS=state.text(broker))
         pulses = (encoder.pulse, *broker.pulses, *(decoding.pulses if decoding else ()))
-        self._watch(pulses, requests[0], tuple(lanes.values()))
-        reload = partial(self._reload.serve, feeds, networks, discovery)
+        self._watch(pulses, requests[0], [*lanes.values(), *remotes])
+        reload = partial(self._reload.serve, feeds, [*networks, *remotes], discovery)
         self._tick(broker, census, state, discovery, HungCameras(cameras, directory), reload)
         self._watchdog.close()
         marks.disarm()
@@ -249,7 +261,9 @@ class Daemon:
         stack.callback(encoder.stop)
         return encoder
 
-    def _watch(self, pulses: Sequence[Pulse], requests: Requests, lanes: Sequence[Lane]) -> None:
+    def _watch(
+        self, pulses: Sequence[Pulse], requests: Requests, lanes: Sequence[Lane | Remote]
+    ) -> None:
         """Whose silence ends the process; a camera's is only its own."""
         heartbeats = self._watchdog.heartbeats
         for pulse in pulses:
@@ -362,6 +376,8 @@ class Daemon:
             raise self._loaded.error(f"camera[{at}].models", wrong, REMEDY)
         networks = []
         for at, model in enumerate(self._config.model):
+            if is_url(model.path):
+                continue
             self._watchdog.wait(LOAD_S, f"loading model {model.name}")
             try:
                 networks.append(open_network(model))
@@ -372,6 +388,29 @@ class Daemon:
             except MemoryError as error:
                 raise ModelError(f"model {model.name}: no memory to load it") from error
         return networks
+
+    def _open_remotes(self, stack: ExitStack, lanes: dict[str, Lane]) -> list[Remote]:
+        """The models on servers, whether those answer or not; `lanes` of the others by name."""
+        models = {model.name: model for model in self._config.model}
+        remotes = []
+        for at, model in enumerate(self._config.model):
+            if not is_url(model.path):
+                continue
+            self._watchdog.wait(LOAD_S, f"asking for model {model.name}")
+            fallback = None
+            try:
+                if model.fallback is not None:
+                    check_fallback(model, models[model.fallback])
+                    fallback = Fallback(lanes[model.fallback], model.fallback)
+                remote = Remote(model, fallback, self.counters.add)
+                remote.start()
+            except ModelError as error:
+                raise self._loaded.error(
+                    f"model[{at}].{error.key}", str(error), "mend the model or its keys"
+                ) from error
+            stack.callback(remote.close)
+            remotes.append(remote)
+        return remotes
 
     def _fail(self, key: str, error: ConfigError | RingError) -> None:
         """From a camera's thread: nothing that reopening its source can mend.

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -18,12 +18,20 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from framebuf.config import Camera, Config, Loaded
-    from framebuf.models.network import Network
     from framebuf.service.discovery import Discovery
     from framebuf.service.feed import Feed
     from framebuf.service.systemd import Notifier
 
 _log = logging.getLogger(__name__)
+
+
+class Tunable(Protocol):
+    """A model, here or on servers."""
+
+    @property
+    def name(self) -> str: ...
+
+    def retune(self, threshold: float, iou: float) -> None: ...
 
 
 class Reload:
@@ -49,7 +57,7 @@ class Reload:
         self._asked.set()
 
     def serve(
-        self, feeds: Sequence[Feed], networks: Sequence[Network], discovery: Discovery
+        self, feeds: Sequence[Feed], networks: Sequence[Tunable], discovery: Discovery
     ) -> None:
         """Do what was asked meanwhile, if anything was."""
         if not self._asked.is_set():
@@ -66,7 +74,7 @@ class Reload:
             discovery.apply(self._apply(loaded.config, feeds, networks).homeassistant)
         self._notifier.tell(READY="1")
 
-    def _apply(self, new: Config, feeds: Sequence[Feed], networks: Sequence[Network]) -> Config:
+    def _apply(self, new: Config, feeds: Sequence[Feed], networks: Sequence[Tunable]) -> Config:
         applied = self._applicable(new)
         if not self._fixed_level:
             set_log_level(applied.node.log_level)

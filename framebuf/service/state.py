@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from framebuf import __version__
 from framebuf.capture.source import without_credentials
 from framebuf.contract import CameraInfo, Info, ModelInfo, encode, utc_text
-from framebuf.models.platforms import is_simulated
+from framebuf.models.platforms import SERVERS, is_simulated
 from framebuf.service.outbox import Outgoing
 from framebuf.service.wallclock import clock_synchronised
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from framebuf.config import Config
     from framebuf.contract import Topics
     from framebuf.models.network import Network
+    from framebuf.models.remote import Remote
     from framebuf.service.broker import Broker
     from framebuf.service.discovery import Discovery
     from framebuf.service.health import Counters
@@ -50,13 +51,16 @@ class State:
         counters: Counters,
         last_images: LastImages | None = None,
         discovery: Discovery | None = None,
+        remotes: Sequence[Remote] = (),
     ) -> None:
+        """`remotes` are the models on servers, whose networks come when a server answers."""
         self._config = config
         self._topics = topics
         self._boot_id = boot_id
         self._buffers = buffers
         self._cameras = cameras
         self._networks = networks
+        self._remotes = remotes
         self._counters = counters
         self._last_images = last_images
         self._discovery = discovery
@@ -98,10 +102,11 @@ class State:
                     extra={"CAMERA": name, "EVENT": event},
                 )  # fmt: skip
                 out.append(self._availability(name))
-        facts = [
+        facts: list[object] = [
             (buffer.size, buffer.rate, buffer.extent, _stamps(self._cameras[name]))
             for name, buffer in self._buffers.items()
         ]
+        facts += [(remote.network is None, remote.detour.up) for remote in self._remotes]
         if facts != self._told:
             self._told = facts
             out.append(self._info())
@@ -118,6 +123,11 @@ class State:
         parts = [f"{len(self._buffers) - len(away)} of {len(self._buffers)} cameras online"]
         if away:
             parts.append(f"away: {', '.join(map(self._away, away))}")
+        parts += [
+            f"no server answers for {remote.name} ({why[:MAX_WHY]})"
+            for remote in self._remotes
+            if (why := remote.away) is not None
+        ]
         if broker.trouble or not broker.connected.is_set():
             parts.append(broker.trouble or "no broker yet")
         return "; ".join(parts)
@@ -166,6 +176,7 @@ class State:
             )
             for network in self._networks
         }
+        models |= {remote.name: _remote_info(remote) for remote in self._remotes}
         return Info(
             version=__version__,
             boot_id=self._boot_id,
@@ -175,6 +186,20 @@ class State:
             limits={"max_pending": self._config.node.max_pending},
             clock_synchronised=clock_synchronised(),
         )
+
+
+def _remote_info(remote: Remote) -> ModelInfo:
+    """Of a model on servers; what no server has told yet is empty."""
+    network = remote.network
+    return ModelInfo(
+        task=remote.model.task,
+        platform=SERVERS,
+        batch_sizes=network.sizes if network else (),
+        inputs=network.largest if network else (),
+        runtimes=len(network.contexts) if network else 0,
+        away=not remote.detour.up,
+        fallback=remote.model.fallback,
+    )
 
 
 def _stamps(camera: Camera) -> Literal["stream", "arrival"] | None:

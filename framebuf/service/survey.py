@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from framebuf.buffer.extent import ASSUMED_RATE
 from framebuf.capture.source import without_credentials
-from framebuf.errors import InferenceError, ModelError, SourceError
+from framebuf.errors import InferenceError, ModelError, ServersAwayError, SourceError
 from framebuf.frames import Part
 from framebuf.models.cost import plan_of
-from framebuf.models.platforms import is_simulated
+from framebuf.models.fallback import check_fallback
+from framebuf.models.platforms import SERVERS, is_simulated
 from framebuf.models.second import REMEDY, unfit_rows
 from framebuf.service.drain import Drain
 from framebuf.service.glance import glance
@@ -68,18 +69,34 @@ class _Trials:
         self._desk = desk
         self._plans: dict[str, Plan] = {}
         self._labels: dict[str, tuple[str, ...] | None] = {}
+        self._named = {model.name: model for model in desk.loaded.config.model}
 
     def try_model(self, key: str, model: Model) -> None:
         try:
+            if model.fallback is not None:
+                check_fallback(model, self._named[model.fallback])
             network, costs = time_model(model)
+        except ServersAwayError as error:
+            then = f"and {model.fallback} answers meanwhile" if model.fallback else "meanwhile"
+            self._desk.fail(
+                f"{key}.path", str(error),
+                f"start a server, or correct the URL; the daemon starts without one {then}, "
+                "and goes on trying",
+            )  # fmt: skip
+            return
         except (ModelError, InferenceError) as error:
             wrong = f"{key}.{error.key}" if isinstance(error, ModelError) else f"{key}.path"
             self._desk.fail(wrong, str(error), "mend the model's file or its keys")
             return
         self._plans[model.name] = plan_of(network, costs)
         self._labels[model.name] = network.labels
+        servers = {}
+        if network.platform == SERVERS:
+            versions = network.contexts[0].versions
+            servers = {"servers": versions, "fallback": model.fallback}
         self._desk.report.models.append(
             {
+                **servers,
                 "name": model.name,
                 "platform": network.platform,
                 "simulated": is_simulated(network.platform),

@@ -33,6 +33,9 @@ TABLES = {
 COMPUTED = ("node.name", "node.ring_dir")
 """Keys whose default is not the same on every machine."""
 
+SERVED = ("max_batch", "timeout", "ca_file", "token_file", "fallback")
+"""Keys of a [[model]] on servers."""
+
 HEADER = re.compile(r"(?:# )?\[\[?([a-z.]+)\]\]?$")
 KEY = re.compile(r"(?P<off># )?(?P<name>[a-z_]+) = (?P<value>.+)$")
 
@@ -150,7 +153,11 @@ def test_the_default_is_the_true_one(entry):
 def test_what_is_commented_out_is_accepted_as_it_stands(entry, monkeypatch):
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/run/credentials/framebuf.service")
     on = re.sub(r"^# ([a-z_]+ = )", r"\1", entry.paragraph, flags=re.MULTILINE)
-    text = TEXT.replace(f"# [{entry.table}]\n", f"[{entry.table}]\n")
-    loaded = load(text.replace(entry.paragraph, on))
+    text = TEXT.replace(f"# [{entry.table}]\n", f"[{entry.table}]\n").replace(entry.paragraph, on)
+    if entry.name in SERVED and entry.table == "model":
+        text = re.sub(r"^path = .*$", 'path = "https://10.0.0.5:8000/nanodet"', text, flags=re.M)
+        text += '\n[[model]]\nname = "person-local"\npath = "n.onnx"\ntask = "detect"\n'
+        text += 'decoder = "nanodet"\n'
+    loaded = load(text)
     at = entry.table.replace("camera", "camera[0]").replace("model", "model[0]")
     assert f"{at}.{entry.name}" in loaded.lines

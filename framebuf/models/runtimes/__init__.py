@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from framebuf.errors import ModelError
 from framebuf.models.board import DEVICE_TREE, soc
-from framebuf.models.platforms import CORES, is_simulated
+from framebuf.models.platforms import CORES, SERVERS, is_simulated
+from framebuf.models.runtimes.oipservers import Servers
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy as np
     from numpy.typing import NDArray
 
+    from framebuf.models.family import Source
     from framebuf.models.tensor import TensorSpec
 
 Outputs = tuple["NDArray[np.float32]", ...]
@@ -50,22 +50,45 @@ class Runtime(Protocol):
         ...
 
 
+@runtime_checkable
+class Distant(Runtime, Protocol):
+    """One whose calls go over a network: they may wait long, and be told until when."""
+
+    @property
+    def largest(self) -> int | None:
+        """The largest batch that is taken; None where nobody says."""
+        ...
+
+    def infer_until(self, tensor: NDArray[np.generic], until_ns: int) -> Outputs:
+        """As `infer`, with the moment, monotonic, from which on nobody wants the answer."""
+        ...
+
+    def hurry(self) -> None:
+        """Wait no longer than for the answer under way. Any thread."""
+        ...
+
+
 def open_runtime(
-    path: Path,
+    path: Source,
     platform: str,
     *,
     threads: int,
     layout: Literal["nchw", "nhwc"] | None = None,
     core: int | None = None,
 ) -> Runtime:
-    """Load a model file on `platform`.
+    """Load a model file on `platform`, or ask its servers what it is.
 
     On `cpu`, `threads` are its share of the processor. On an NPU a context is pinned to `core`,
     from 0; None: a batch takes all cores while it runs, a single picture any one that is free.
 
     Raises:
         ModelError: the file is missing or broken, or nothing here runs it.
+        ServersAwayError: none of the model's servers answers.
     """
+    if isinstance(path, Servers):
+        from framebuf.models.runtimes.oip import OipRuntime  # noqa: PLC0415 - rare
+
+        return OipRuntime.open(path, layout=layout)
     if platform == "cpu":
         from framebuf.models.runtimes.onnx import OnnxRuntime  # noqa: PLC0415 - costs 50 MB
 
@@ -84,8 +107,10 @@ def open_runtime(
     return RknnRuntime.open(path, platform, core=core)
 
 
-def platform_of(path: Path, configured: str) -> str:
-    """What `auto` means for a model file: an .onnx runs on the CPU, an .rknn on this board."""
+def platform_of(path: Source, configured: str) -> str:
+    """What `auto` means: an .onnx runs on the CPU, an .rknn on this board, a URL on servers."""
+    if isinstance(path, Servers):
+        return SERVERS
     if configured != "auto":
         return configured
     return "cpu" if path.suffix == ".onnx" else soc() or "rknn"

@@ -13,7 +13,8 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 
 from framebuf.errors import InferenceError, ModelError
-from framebuf.models.tensor import Layout, TensorSpec
+from framebuf.models.runtimes.pictureinput import picture_input
+from framebuf.models.tensor import TensorSpec
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from framebuf.models.runtimes import Outputs
+    from framebuf.models.tensor import Layout
 
 INPUT_DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 DTYPES = {"float": "float32", "double": "float64"}
@@ -133,26 +135,8 @@ def _input(path: Path, inputs: list[Any], layout: Literal["nchw", "nhwc"] | None
         names = ", ".join(each.name for each in inputs) or "none"
         raise ModelError(f"{path}: expected one input, it has {len(inputs)}: {names}")
     (given,) = inputs
-    shape = _shape(given.shape)
-    shown = f"{given.name} {'×'.join('N' if size is None else str(size) for size in shape)}"
     dtype = INPUT_DTYPES.get(given.type)
-    if dtype is None:
-        raise ModelError(f"{path}: expected an input of uint8 or float, {shown} is {given.type}")
-    if len(shape) != 4:
-        raise ModelError(f"{path}: expected an input of four axes, got {shown}")
-    possible: tuple[Layout, ...] = ("NCHW", "NHWC")
-    if layout is not None:
-        possible = ("NCHW",) if layout == "nchw" else ("NHWC",)
-    fitting = [each for each in possible if shape[1 if each == "NCHW" else 3] == 3]
-    if not fitting:
-        raise ModelError(f"{path}: expected 3 channels in {' or '.join(possible)}, got {shown}")
-    if len(fitting) > 1:
-        raise ModelError(
-            f'{path}: {shown} may be NCHW or NHWC; say layout = "nchw" or "nhwc"', "layout"
-        )
-    if None in shape[1:]:
-        raise ModelError(f"{path}: expected a fixed height and width, got {shown}; export it so")
-    return TensorSpec(given.name, shape, dtype, fitting[0])
+    return picture_input(path, given.name, _shape(given.shape), dtype, given.type, layout)
 
 
 def _output(path: Path, given: Any) -> TensorSpec:
