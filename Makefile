@@ -14,7 +14,7 @@ VERSION := $(shell $(PYTHON) -c 'import platform; print(platform.python_version(
 READY := $(VENV)/.ready-$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench endings outages chaos board whose convert-test systemd-test \
+.PHONY: help demo test lint bench endings outages chaos board whose convert-test serving-test systemd-test \
 	container-test install uninstall deb clean
 
 help: ## say what there is to make
@@ -53,6 +53,10 @@ chaos: $(READY) ## the daemon killed KILLS=500 times in a storm, SEED=7; PUBACKs
 
 convert-test: $(READY) ## framebuf convert with the real rknn-toolkit2: installs 1.5 GB or more, once
 	@$(BIN)/pytest -s --durations=0 tests/convert $(ARGS)
+
+serving-test: $(READY) ## real Triton, MLServer and KServe: installs 1 GB, once; some three minutes
+	@sh tests/debian-packages.sh
+	@$(BIN)/pytest --timeout 900 tests/serving $(ARGS)
 
 board: $(READY) ## the vendor's wheel on emulated arm64, its library simulated; some four minutes
 	@sh tests/debian-packages.sh tests/board/debian-packages.txt
