@@ -18,7 +18,7 @@ from pathlib import Path
 REPO = Path(__file__).parents[2]
 ASSETS = REPO / "framebuf" / "demo" / "assets"
 FRAMEBUF = Path(sys.executable).with_name("framebuf")
-START_S = 30.0
+START_S = 90.0
 
 
 def free_port() -> int:
