@@ -12,6 +12,8 @@ MESSAGE_IDS = {
     "camera_online": "c59a332af31043bbbcb74a2ad1ac112b",
     "broker_connected": "d59f734be76c4ece9a2ec41dcac7741e",
     "broker_trouble": "597a6345620b47e38cb2bdae16e426d9",
+    "servers_away": "80c0bf80a40c4446920f6c8a5ee4c242",
+    "servers_back": "c1297ce73bbc482fa097c5992294cfb8",
     "request_complete": "97c31b602467400dbad6412caecb65dd",
     "request_partial": "1dba947c20b44b1285952c49b63bbfe8",
     "request_failed": "026224bf17284358989ff237d541173f",
