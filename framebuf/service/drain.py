@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,3 +32,9 @@ class Drain:
             end_ns = max(end_ns, batch.ends_ns)
             dropped = max(dropped, came - headroom - taken)
         return cls(frames, end_ns / 1e9, math.ceil(rate * end_ns / 1e9), dropped)
+
+    def no_sooner(self, seconds: float, rate: float) -> Drain:
+        """The same where something else takes so long beside it; so many more frames come."""
+        if seconds <= self.seconds:
+            return self
+        return replace(self, seconds=seconds, meanwhile=math.ceil(rate * seconds))

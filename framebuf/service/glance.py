@@ -40,6 +40,11 @@ class Glance:
     convert_ms: float
     """To make a picture of it and copy that into its slot."""
 
+    @property
+    def picture_ms(self) -> float:
+        """From packet to picture, where all frames are asked for."""
+        return self.decode_ms + self.convert_ms
+
 
 def glance(camera: Camera) -> Glance | None:
     """Look at the camera's packets; None: it has none that a ring of packets takes."""

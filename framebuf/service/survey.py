@@ -13,6 +13,7 @@ from framebuf.models.cost import plan_of
 from framebuf.models.fallback import check_fallback
 from framebuf.models.platforms import SERVERS, is_simulated
 from framebuf.models.second import REMEDY, unfit_rows
+from framebuf.service.decoding import DECODERS
 from framebuf.service.drain import Drain
 from framebuf.service.glance import glance
 from framebuf.service.report import Desk, Report
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from framebuf.buffer.extent import Extent
     from framebuf.config import Camera, Loaded, Model
     from framebuf.models.plan import Plan
+    from framebuf.service.glance import Glance
     from framebuf.service.trial import Seen
 
 SLOWER = 0.9
@@ -170,7 +172,8 @@ class _Trials:
                 "or a lower fps",
             )
         if size is not None and rate:
-            about["drain"] = self._drain(key, camera, size, rate)
+            seen_as = sent if camera.store == "encoded" else None
+            about["drain"] = self._drain(key, camera, size, rate, seen_as)
 
     def judge_labels(self) -> None:
         """Whether what Home Assistant has sensors for can ever be found."""
@@ -206,13 +209,21 @@ class _Trials:
                 key, f"{seen.undecodable} frames could not be decoded", "mend cable or network"
             )
 
-    def _drain(self, key: str, camera: Camera, size: Extent, rate: float) -> dict[str, Any] | None:
-        """How long a whole history takes, and whether the camera can go on meanwhile."""
+    def _drain(
+        self, key: str, camera: Camera, size: Extent, rate: float, sent: Glance | None
+    ) -> dict[str, Any] | None:
+        """How long a whole history takes, and whether the camera can go on meanwhile.
+
+        `sent`: what has to be decoded first.
+        """
         plan = self._plans.get(camera.models[0])
         if plan is None:
             return None
         frames = min(size.history, camera.trigger.max_frames)
         drain = Drain.of(frames, size.headroom, rate, plan)
+        if sent is not None:
+            threads = self._desk.loaded.config.node.decoders or DECODERS
+            drain = drain.no_sooner(frames * sent.picture_ms / 1e3 / threads, rate)
         if drain.dropped:
             self._desk.note(
                 f"{key}.memory",

@@ -216,12 +216,15 @@ def test_raw_or_encoded_is_advised_by_what_was_measured(surveyed, capsys):
     assert "advised: encoded, memory does not hold the history raw; configured: raw" in shown
 
 
-def test_an_encoded_camera_is_judged_by_its_packets(surveyed):
+def test_an_encoded_camera_is_judged_by_its_packets(surveyed, monkeypatch):
     keys = 'buffer = "60s"\nmemory = "128 MiB"\nstore = "encoded"\n'
     report = surveyed(FULL_HD, {1: 40.0}, keys, sent=SENT)
     assert report.ok
     assert report.cameras[0]["history"] == 1800
     assert report.cameras[0]["bytes"] < 48 * 2**20
+    monkeypatch.setattr(survey, "DECODERS", 2)
+    quick = surveyed(FULL_HD, {1: 0.1}, keys, sent=SENT)
+    assert quick.cameras[0]["drain"]["seconds"] == 0.75  # 300 frames of 5 ms, on two threads
     short = surveyed(FULL_HD, {1: 40.0}, keys.replace("128", "16"), sent=SENT)
     assert "holds" in short.problems[0].what
     assert "MiB" in short.problems[0].remedy
