@@ -18,20 +18,14 @@ from framebuf.buffer.buffer import Buffer
 from framebuf.buffer.directory import RingDirectory
 from framebuf.buffer.strangers import remove_strangers
 from framebuf.capture.camera import Camera
-from framebuf.config.endpoints import is_url
 from framebuf.contract import Topics
-from framebuf.errors import ConfigError, FramebufError, ModelError, RingError
-from framebuf.models.fallback import Fallback, check_fallback
-from framebuf.models.lanes import open_lanes
-from framebuf.models.network import open_network
-from framebuf.models.platforms import SERVERS, shown
-from framebuf.models.remote import Remote
-from framebuf.models.second import REMEDY, unfit_rows
+from framebuf.errors import ConfigError, FramebufError, RingError
 from framebuf.service.broker import Broker
 from framebuf.service.census import Census
 from framebuf.service.chains import chains_of
 from framebuf.service.discovery import Discovery
 from framebuf.service.encoder import Encoder
+from framebuf.service.engines import Engines
 from framebuf.service.feed import Feed
 from framebuf.service.health import Counters
 from framebuf.service.hung import HungCameras
@@ -52,9 +46,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from framebuf.config import Loaded
-    from framebuf.models.backlog import Entrance
-    from framebuf.models.lane import Lane
-    from framebuf.models.network import Network
     from framebuf.service.decoding import Decoding
     from framebuf.service.entry import Entry
     from framebuf.service.message import Message
@@ -65,9 +56,6 @@ _log = logging.getLogger(__name__)
 
 TICK_S = 0.2
 STATS_S = 60.0
-LOAD_S = 90
-"""How long one model may take to load, and all of them to be timed: as long as systemd gives a
-start (DefaultTimeoutStartSec). A start that hangs ends so late, and no later."""
 MAX_PACKET = 2**20
 """Bytes. Triggers beyond 64 KiB are rejected; beyond this the broker keeps them to itself, so that
 nobody fills the node's memory with one message."""
@@ -137,17 +125,9 @@ class Daemon:
         restored = Restored.of(entries, journal, marks, buffers, self._boot_id)
         cameras = self._cameras(stack, buffers)
         web = self._open_web(stack, buffers, cameras)
-        networks = self._open_networks()
-        self._watchdog.wait(LOAD_S, "timing the models")
-        lanes = open_lanes(networks)
-        for lane in lanes.values():
-            lane.start()
-            stack.callback(lane.close)
-        remotes = self._open_remotes(stack, {n.name: lanes[n.lane] for n in networks})
-        entrances: dict[str, Entrance] = {n.name: lanes[n.lane] for n in networks}
-        entrances |= {remote.name: remote.detour for remote in remotes}
+        engines = Engines.open(self._loaded, self.counters, self._watchdog, stack)
         decoding = self._decoding(stack)
-        chains = chains_of(self._config, networks, entrances, buffers, decoding)
+        chains = chains_of(self._config, engines.networks, engines.entrances, buffers, decoding)
         feeds = [
             Feed(
                 camera,
@@ -165,8 +145,8 @@ class Daemon:
         discovery = Discovery(self._config, self._topics, Path(node.state_dir))
         discovery.open()
         state = State(
-            self._config, self._topics, self._boot_id, buffers, cameras, networks, self.counters,
-            last_images, discovery, remotes,
+            self._config, self._topics, self._boot_id, buffers, cameras, engines.networks,
+            self.counters, last_images, discovery, engines.remotes,
         )  # fmt: skip
         broker = self._broker(requests, state, discovery)
         requests.append(
@@ -178,8 +158,9 @@ class Daemon:
             )
         )  # fmt: skip
         census = Census(
-            self._topics, buffers, cameras, networks, lanes, requests[0], self.counters, remotes
-        )
+            self._topics, buffers, cameras, engines.networks, engines.lanes, requests[0],
+            self.counters, engines.remotes,
+        )  # fmt: skip
         if web is not None:
             web.show(census, broker, requests[0], feeds, state)
         requests[0].start()
@@ -188,17 +169,13 @@ class Daemon:
         stack.callback(broker.stop, state.farewell())
         stack.callback(requests[0].stop, FINISH_S)
         _log.info(
-            "node %s ready: cameras %s, models %s", node.name, ", ".join(buffers),
-            ", ".join([
-                *(f"{n.name} {list(n.sizes)} on {shown(n.platform)}" for n in networks),
-                *(f"{r.name} on {shown(SERVERS)}{' (away)' * bool(r.away)}" for r in remotes),
-            ]),
+            "node %s ready: cameras %s, models %s", node.name, ", ".join(buffers), engines,
             extra={"EVENT": "node_ready"},
         )  # fmt: skip
         self._notifier.tell(READY="1", STATUS=state.text(broker))
         pulses = (encoder.pulse, *broker.pulses, *(decoding.pulses if decoding else ()))
-        self._watch(pulses, requests[0], [*lanes.values(), *remotes])
-        reload = partial(self._reload.serve, feeds, [*networks, *remotes], discovery)
+        self._watch(pulses, requests[0], engines)
+        reload = partial(self._reload.serve, feeds, engines.tunable, discovery)
         self._tick(broker, census, state, discovery, HungCameras(cameras, directory), reload)
         self._watchdog.close()
         marks.disarm()
@@ -261,16 +238,14 @@ class Daemon:
         stack.callback(encoder.stop)
         return encoder
 
-    def _watch(
-        self, pulses: Sequence[Pulse], requests: Requests, lanes: Sequence[Lane | Remote]
-    ) -> None:
+    def _watch(self, pulses: Sequence[Pulse], requests: Requests, engines: Engines) -> None:
         """Whose silence ends the process; a camera's is only its own."""
         heartbeats = self._watchdog.heartbeats
         for pulse in pulses:
             heartbeats.watch(pulse.name, pulse.silent_ns)
         heartbeats.watch("requests", lambda now: now - requests.beat_ns)
-        for lane in lanes:
-            heartbeats.watch(f"inference on {lane.name}", lane.longest_run_ns)
+        for one in engines.watched:
+            heartbeats.watch(f"inference on {one.name}", one.longest_run_ns)
         self._watchdog.feed()  # from here on a hang of this thread too is noticed
 
     def _tick(
@@ -370,47 +345,6 @@ class Daemon:
     def _located(self, table: str, error: ConfigError) -> ConfigError:
         """An error of a part, which knows its key below `table`, with the file and the line."""
         return self._loaded.error(f"{table}{error.where}", error.what, error.remedy)
-
-    def _open_networks(self) -> list[Network]:
-        for at, wrong in unfit_rows(self._config):
-            raise self._loaded.error(f"camera[{at}].models", wrong, REMEDY)
-        networks = []
-        for at, model in enumerate(self._config.model):
-            if is_url(model.path):
-                continue
-            self._watchdog.wait(LOAD_S, f"loading model {model.name}")
-            try:
-                networks.append(open_network(model))
-            except ModelError as error:
-                raise self._loaded.error(
-                    f"model[{at}].{error.key}", str(error), "mend the model's file or its keys"
-                ) from error
-            except MemoryError as error:
-                raise ModelError(f"model {model.name}: no memory to load it") from error
-        return networks
-
-    def _open_remotes(self, stack: ExitStack, lanes: dict[str, Lane]) -> list[Remote]:
-        """The models on servers, whether those answer or not; `lanes` of the others by name."""
-        models = {model.name: model for model in self._config.model}
-        remotes = []
-        for at, model in enumerate(self._config.model):
-            if not is_url(model.path):
-                continue
-            self._watchdog.wait(LOAD_S, f"asking for model {model.name}")
-            fallback = None
-            try:
-                if model.fallback is not None:
-                    check_fallback(model, models[model.fallback])
-                    fallback = Fallback(lanes[model.fallback], model.fallback)
-                remote = Remote(model, fallback, self.counters.add)
-                remote.start()
-            except ModelError as error:
-                raise self._loaded.error(
-                    f"model[{at}].{error.key}", str(error), "mend the model or its keys"
-                ) from error
-            stack.callback(remote.close)
-            remotes.append(remote)
-        return remotes
 
     def _fail(self, key: str, error: ConfigError | RingError) -> None:
         """From a camera's thread: nothing that reopening its source can mend.

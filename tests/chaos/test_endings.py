@@ -82,16 +82,16 @@ ENDINGS = {
     ),
     "alone-inference": Ending(OWN_S + HUNG_INFERENCE, ONE, watchdog_s=None),
     "alone-loading": Ending(
-        "import framebuf.service.daemon as daemon\ndaemon.LOAD_S = 1\ndaemon.open_network = hang\n",
+        "from framebuf.service import engines\nengines.LOAD_S = 1\nengines.open_network = hang\n",
         watchdog_s=None,
     ),
     "slow": Ending(
-        "import framebuf.service.daemon as daemon\n"
-        "opened = daemon.open_network\n"
+        "from framebuf.service import engines\n"
+        "opened = engines.open_network\n"
         "def slow(*model):\n"
         "    time.sleep(1)\n"
         "    return opened(*model)\n"
-        "daemon.open_network = slow"
+        "engines.open_network = slow"
     ),
     "camera": Ending(HUNG_CAMERA, restart_s=0.1),
 }

@@ -34,7 +34,9 @@ from framebuf.results import (
     Inference,
     Timings,
 )
-from framebuf.service.daemon import Daemon
+from framebuf.service.engines import open_networks
+from framebuf.service.systemd import Notifier
+from framebuf.service.watchdog import Watchdog
 from framebuf.units import Moment
 from tests.unit.rknn_files import rknn
 from tests.unit.test_lane import PADDING, SOON_S, Device
@@ -495,7 +497,7 @@ only = ["person", "robot"]
     loaded = config.parse(text, "f.toml", Path("/"))
     assert [at for at, _ in unfit_rows(loaded.config)] == [0]
     with pytest.raises(ConfigError) as error:
-        Daemon(loaded)._open_networks()
+        open_networks(loaded, Watchdog(Notifier(None), own=False))
     assert error.value.where == "f.toml:5: camera[0].models"
     assert "only names robot, which model person does not know" in error.value.what
     assert not list(unfit_rows(config.parse(text.replace(', "robot"', ""), "f", Path("/")).config))
