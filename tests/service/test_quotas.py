@@ -110,7 +110,9 @@ def test_a_limit_that_the_broker_tells_by_refusing_is_learned(
         for _turn in range(2):
             at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())  # the session may be resumed
             id = drain(books, at=at, before="2s", after="1s", max_frames=4)
-            books.check_request(id)
+            books.check_request(
+                id, is_redelivered=True
+            )  # the trigger too, on a connection that ended
             results = books.request(id).results
             assert results
             assert all(m.document["left_out"] == ["embedding"] for m in results)
