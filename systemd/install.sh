@@ -46,7 +46,7 @@ fetch() {
         --implementation cp --python-version "$version" --platform "manylinux2014_$machine" \
         $platforms --root-user-action=ignore --target "$lib.new" "$@"
 }
-wheel=$(echo "$wheels"/framebuf-*.whl)[web] # the page is off until it is configured
+wheel=$(echo "$wheels"/framebuf-*.whl)[web,oip] # the page is off until it is configured; oip: grpc://
 if [ -n "${DEPENDENCIES:-}" ]; then # a folder with all of them, of an earlier run
     cp -a "$DEPENDENCIES" "$lib.new"
     fetch --no-deps "$wheels"/framebuf-*.whl

@@ -9,7 +9,7 @@ if [ -z "$root" ] && [ -d /run/systemd/system ]; then
 fi
 if [ -z "$root" ] && [ "${PURGE:-no}" = yes ]; then
     rm -rf /etc/framebuf /etc/systemd/system/framebuf.service.d /var/lib/framebuf
-    rm -f /etc/credstore/framebuf.mqtt-*
+    rm -f /etc/credstore/framebuf.*
     if id framebuf >/dev/null 2>&1; then
         find /dev/shm -maxdepth 1 -user framebuf -exec rm -rf {} +
         userdel framebuf 2>/dev/null || true

@@ -86,6 +86,8 @@ class GroupDecoder:
         while self._told <= at and not self._flushed:
             if not self._step():
                 self._flush()
+            if at not in self._pictures:
+                self._pictures.clear()  # shown before it; a whole group would take gigabytes
         picture = self._pictures.get(at)
         for earlier in list(self._pictures):
             del self._pictures[earlier]

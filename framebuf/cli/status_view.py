@@ -131,7 +131,7 @@ def _buffered(camera: SeenCamera | None, buffer: SeenBuffer | None) -> str:
 def _models(node: Sighting) -> Table:
     table = _table("model", "task", "lane", "batch sizes", "runtimes", "frames waiting in the lane")
     for name, model in (node.info.models if node.info else {}).items():
-        lane = (node.stats.lanes if node.stats else {}).get(model.platform, {})
+        lane = (node.stats.lanes if node.stats else {}).get(model.lane or model.platform, {})
         waiting = lane.get("waiting")
         _row(
             table,
@@ -162,7 +162,8 @@ def _models_in_short(info: SeenInfo) -> str:
 
 def _lane(model: SeenModel) -> str:
     simulated = " (simulated)" if model.simulated else ""
-    return printable(model.platform) + simulated
+    away = f" (away; {model.fallback or 'nobody'} answers)" if model.away else ""
+    return printable(model.platform + away) + simulated
 
 
 def _cameras_in_short(up: int, count: int, away: Sequence[str]) -> Text:

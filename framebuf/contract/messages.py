@@ -192,6 +192,8 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Of a model on servers: none of them answers. None: it is on this machine."""
     fallback: str | None = None
     """The model that answers meanwhile."""
+    lane: str | None = None
+    """Where its work is counted in the stats. None: no server has told yet what the model is."""
 
 
 class Info(msgspec.Struct, frozen=True, kw_only=True):
@@ -248,7 +250,7 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     requests_open: int
     models: dict[str, ModelStats] = {}
     lanes: dict[str, LaneStats] = {}
-    """By platform."""
+    """By platform; of a model on servers by its path."""
     publish: Distribution | None = None
     """Seconds from a result on its way to the broker's word that it has it."""
     total: Distribution | None = None

@@ -40,7 +40,9 @@ class Decoding:
 
     def __init__(self, threads: int, allowance: Allowance | None = None) -> None:
         self._changed = threading.Condition()
-        self._allowance = allowance or Allowance(self._wake)
+        self._given = allowance
+        # by first model: one that stands still, as servers that are away, holds up no other
+        self._allowances: dict[str, Allowance] = {}
         self._reels = Reels()
         self._idle: list[GroupDecoder] = []  # the one that was used last at the end
         self._kept = threads + 2
@@ -103,9 +105,9 @@ class Decoding:
         with self._changed:
             while not self._closing:
                 now = time.monotonic_ns()
-                reel = self._reels.next(now)
-                pixels = self._allowance.take(_size(reel)) if reel is not None else None
-                if reel is not None and pixels is not None:
+                found = self._reels.next(now, self._room)
+                if found is not None:
+                    reel, pixels = found
                     self._reels.take(reel, now)
                     return reel, (reel.jobs.popleft(), pixels)
                 if not self._changed.wait(IDLE_S if self._idle else None):
@@ -117,8 +119,15 @@ class Decoding:
         with self._changed:
             if not reel.jobs or self._closing:
                 return None
-            pixels = self._allowance.take(_size(reel))
+            pixels = self._room(reel)
             return None if pixels is None else (reel.jobs.popleft(), pixels)
+
+    def _room(self, reel: Reel) -> Pixels | None:
+        """For the reel's next frame; None: its model's frames take all there is. Locked."""
+        model = reel.chain.model
+        if model not in self._allowances:
+            self._allowances[model] = self._given or Allowance(self._wake)
+        return self._allowances[model].take(_size(reel))
 
     def _decode(self, reel: Reel, job: Job, pixels: Pixels, converter: Converter) -> None:
         let_go = pixels.user()
@@ -178,7 +187,7 @@ class Decoding:
             del self._idle[: -self._kept]
 
     def __repr__(self) -> str:
-        return f"<Decoding {len(self._threads)} threads, {self._reels!r}, {self._allowance!r}>"
+        return f"<Decoding {len(self._threads)} threads, {self._reels!r}, {self._allowances!r}>"
 
 
 def _size(reel: Reel) -> int:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MOST_BYTES = 96 * 2**20
-"""Of decoded frames in one process: fifteen of 1920×1080."""
+"""Of decoded frames for one model: fifteen of 1920×1080."""
 MOST_FRAMES = 24
 """More fill no batch sooner."""
 

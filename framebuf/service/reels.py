@@ -5,14 +5,18 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from framebuf.models.backlog import rank
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from framebuf.buffer.group import Group
     from framebuf.models.backlog import Job
     from framebuf.service.codedchain import CodedChain
+    from framebuf.service.pixels import Pixels
 
 
 @dataclass(slots=True, eq=False)
@@ -63,21 +67,29 @@ class Reels:
             turn.reels.append(last)
         last.jobs.append(job)
 
-    def next(self, now_ns: int) -> Reel | None:
-        """The most urgent one that nobody has; None: there is none, or it must wait."""
-        best: tuple[tuple[bool, int, int, int], Reel] | None = None
+    def next(
+        self, now_ns: int, room: Callable[[Reel], Pixels | None]
+    ) -> tuple[Reel, Pixels] | None:
+        """The most urgent one that nobody has, and room for its next frame; None: it must wait.
+
+        A model whose most urgent frame finds no room holds up no other model's.
+        """
+        ranked = []
         for turn in self._turns.values():
             reel = next((reel for reel in turn.reels if reel.jobs and not reel.busy), None)
-            if reel is None:
+            if reel is not None:
+                ranked.append((rank(reel.jobs[0], now_ns, turn.served_ns, turn.place), reel))
+        full: set[str] = set()
+        for _, reel in sorted(ranked, key=itemgetter(0)):
+            if self._busy and (reel.alone or any(other.alone for other in self._busy)):
+                return None
+            if reel.chain.model in full:
                 continue
-            ranked = rank(reel.jobs[0], now_ns, turn.served_ns, turn.place)
-            if best is None or ranked < best[0]:
-                best = (ranked, reel)
-        if best is None:
-            return None
-        reel = best[1]
-        must_wait = self._busy and (reel.alone or any(other.alone for other in self._busy))
-        return None if must_wait else reel
+            pixels = room(reel)
+            if pixels is not None:
+                return reel, pixels
+            full.add(reel.chain.model)
+        return None
 
     def take(self, reel: Reel, now_ns: int) -> None:
         """A thread has it from now on."""

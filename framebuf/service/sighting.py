@@ -30,6 +30,9 @@ class SeenModel(msgspec.Struct, frozen=True):
     batch_sizes: tuple[int, ...] = ()
     runtimes: int = 0
     simulated: bool = False
+    away: bool | None = None
+    fallback: str | None = None
+    lane: str | None = None
 
 
 class SeenInfo(msgspec.Struct, frozen=True):

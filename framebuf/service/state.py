@@ -132,6 +132,14 @@ class State:
             parts.append(broker.trouble or "no broker yet")
         return "; ".join(parts)
 
+    def unanswered(self) -> dict[str, str]:
+        """The models that nobody answers for now, and why. Any thread."""
+        return {
+            remote.name: why[:MAX_WHY]
+            for remote in self._remotes
+            if (why := remote.away) is not None and remote.model.fallback is None
+        }
+
     def _away(self, name: str) -> str:
         """A camera that is away, and why, as far as its thread knows."""
         why = self._cameras[name].last_error
@@ -173,6 +181,7 @@ class State:
                 batch_sizes=network.sizes,
                 inputs=network.largest,
                 runtimes=len(network.contexts),
+                lane=network.lane,
             )
             for network in self._networks
         }
@@ -199,6 +208,7 @@ def _remote_info(remote: Remote) -> ModelInfo:
         runtimes=len(network.contexts) if network else 0,
         away=not remote.detour.up,
         fallback=remote.model.fallback,
+        lane=network.lane if network else None,
     )
 
 

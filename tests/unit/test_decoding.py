@@ -54,7 +54,7 @@ class Rig:
         self.buffer = buffer
         self.chain = FakeChain()
         self.decoding = Decoding(threads)
-        self.decoding._allowance = self.allowance = Allowance(self.decoding._wake, most=most)
+        self.decoding._given = self.allowance = Allowance(self.decoding._wake, most=most)
         self.coded = CodedChain(self.chain, buffer, self.decoding, resize, size, whole=whole)
         self.counts: Counter[str] = Counter()
         self.answers = SimpleQueue()

@@ -22,6 +22,7 @@ ALWAYS = (
     "messages_too_large", "messages_reduced", "messages_given_up", "messages_ignored",
     "publishes_denied", "publishes_refused", "publishes_retried", "unsent_qos0", "acks_dropped",
     "responses", "responses_dropped", "journal_failures", "camera_online", "camera_offline",
+    "servers_away", "servers_back", "fallbacks",
 )  # fmt: skip
 """Counters that are told from the start: an alarm on a rate needs the 0 before the first."""
 
@@ -71,6 +72,9 @@ HELP = {
     "framebuf_images": "Pictures that triggers asked for, by what became of them",
     "framebuf_broker_connects": "Connections to the broker; all but the first are reconnects",
     "framebuf_camera_changes": "Times a camera went online or offline",
+    "framebuf_servers_away": "Times no server of a model answered any more",
+    "framebuf_servers_back": "Times a server of such a model answered again",
+    "framebuf_fallbacks": "Frames that a model's fallback answered in its place",
     "framebuf_journal_failures": "Times the journal could not be written",
     "framebuf_camera_online": "1 while the camera's newest frame is fresh",
     "framebuf_buffer_frames": "Frames held",

@@ -38,6 +38,8 @@ def unready(view: View) -> Reasons:
         reasons.append({"part": "broker", "why": running.broker.trouble or "no broker yet"})
     elif running.broker.trouble:
         reasons.append({"part": "broker", "why": running.broker.trouble})
+    for name, why in running.state.unanswered().items():
+        reasons.append({"part": f"model {name}", "why": f"no server answers: {why}"})
     if running.requests.trouble:
         reasons.append({"part": "journal", "why": running.requests.trouble})
     return reasons

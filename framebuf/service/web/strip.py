@@ -59,12 +59,13 @@ class Strip:
     def missing_pictures(self) -> list[Stamp]:
         """Frames, oldest first, that the strip should show and has no picture of.
 
-        The first frame of each step of the clock, so that the strip moves and does not flicker.
+        The first frame of each step of the clock, so that the strip moves and does not flicker; of
+        packets the first key frame, for the others would take all the time that pictures have.
         """
         step_ns = self._step_ns()
         wanted, last = [], -1
         for stamp, _ in self._held:
-            if stamp.mono_ns // step_ns > last:
+            if stamp.mono_ns // step_ns > last and self._is_cheap(stamp.seq):
                 last = stamp.mono_ns // step_ns
                 wanted.append(stamp)
         seqs = {stamp.seq for stamp in wanted}
@@ -81,6 +82,11 @@ class Strip:
             "utc": stamp.captured.utc_ns // _MS,
             "jpeg": base64.b64encode(jpeg).decode("ascii") if jpeg else None,
         }
+
+    def _is_cheap(self, seq: int) -> bool:
+        """Whether nothing has to be decoded before it."""
+        place = self._buffer.coded(seq)
+        return place is None or place[1].nth == 1 or place[1].group.head.is_intra
 
     def _span_ns(self) -> int:
         """How long the buffer may reach back, headroom included; whole half seconds.

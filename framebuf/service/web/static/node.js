@@ -27,6 +27,10 @@ export class Node {
       [told.info !== null, told.info ? count(Object.keys(told.info.models).length, "model") : "Models load"],
     ];
     const simulated = Object.values(told.info?.models ?? {}).some((model) => model.simulated);
+    for (const [name, model] of Object.entries(told.info?.models ?? {})) {
+      if (!model.away) continue;
+      chips.push([false, model.fallback ? `${name}: ${model.fallback} answers` : `${name}: servers away`]);
+    }
     if (simulated) chips.push([false, "Simulated NPU"]);
     if (told.stats?.requests_open) chips.push([true, `${count(told.stats.requests_open, "request")} open`]);
     this.chips.replaceChildren(
@@ -68,13 +72,13 @@ export class Node {
     }
     this.before = { at: now, lanes: stats.lanes };
     return Object.entries(info.models).map(([name, model]) => {
-      const lane = stats.lanes[model.platform];
+      const lane = stats.lanes[model.lane ?? model.platform];
       return list(`Model ${name}`, [
         ["Task", model.task],
         ["Runs on", model.simulated ? `${model.platform}, simulated` : model.platform],
         ["Batch sizes", model.batch_sizes.join(", ")],
         ["Runtimes", model.runtimes],
-        ["Accelerator busy", lane ? percent(Math.min(1, Math.max(0, busy[model.platform]))) : "—"],
+        ["Accelerator busy", lane ? percent(Math.min(1, Math.max(0, busy[model.lane]))) : "—"],
         ["Frames waiting", lane?.waiting ?? "—"],
       ]);
     });
