@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from framebuf.buffer.coded import Head, Packet
+from framebuf.buffer.decoder import GroupDecoder
 from framebuf.buffer.packets import PacketRing
 from framebuf.capture import open_source
 from framebuf.frames import Part
@@ -401,3 +402,36 @@ def test_what_is_no_picture_at_all_is_an_error_each_and_takes_no_thread_along(ri
     assert sorted(one.answers.get(timeout=WAIT_S)[0] for _ in seqs) == seqs
     one.ask(3, turn="b")
     assert list(one.frames(1)) == [3]
+
+
+def test_a_model_whose_frames_take_all_the_room_holds_up_no_other(rig):
+    one = rig(most=2)
+    one.ask(1, 2, 3, 4, turn="a")
+    held = [one.take(), one.take()]
+    one.decoding._allowances[one.chain.model], one.decoding._given = one.allowance, None
+    other = FakeChain()
+    other.model = "another"
+    coded = CodedChain(other, one.buffer, one.decoding, "stretch", (24, 16), whole=False)
+    coded.submit([one.job(9, turn="b")])
+    assert other.taken.get(timeout=WAIT_S).frame.seq == 9
+    for job in held:
+        job.prepared()
+    assert sorted(one.frames(2)) == [3, 4]
+
+
+def test_a_late_frame_of_a_group_costs_no_memory_for_those_before_it(rig, monkeypatch):
+    one = rig(started=False)
+    places = {seq: one.buffer.coded(seq) for seq in range(30)}
+    ring, shown = max(places.values(), key=lambda place: place[1].nth)
+    assert shown.nth > 5
+    held = []
+    decode = GroupDecoder._decode
+
+    def counted(self, packet, at):
+        decode(self, packet, at)
+        held.append(len(self._pictures))
+
+    monkeypatch.setattr(GroupDecoder, "_decode", counted)
+    assert not isinstance(GroupDecoder(ring, shown.group).picture(shown.nth), str)
+    assert len(held) > 5
+    assert max(held) <= 2
