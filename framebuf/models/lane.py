@@ -107,6 +107,11 @@ class Lane:
         """Finish what contexts have begun, then free them. False: one hangs."""
         with self._lock:
             self._closing = True
+            for decided in self._decided.values():
+                while decided:  # nobody takes them any more, and they stand before others
+                    run = decided.pop()
+                    self._prepared(run)
+                    self._end(run)
             for condition in self._wanted.values():
                 condition.notify_all()
         for context in self.contexts:
@@ -139,7 +144,8 @@ class Lane:
     def take_up(self, run: Run, filling: Filling) -> None:
         """Block until it is the run's turn to be prepared; others may help from then on."""
         with self._lock:
-            while run not in self._timeline.in_hand:
+            # what only waits for its tensor is not held up by what runs later
+            while run not in self._timeline.in_hand and not self._timeline.may_begin(run):
                 self._wanted[run.context].wait()
             run.filling, run.hands = filling, 1
             self._call_hands()
@@ -151,6 +157,8 @@ class Lane:
         """
         with self._lock:
             helps = context is not run.context
+            if self._due_ns is not None and time.monotonic_ns() >= self._due_ns:
+                self._decide(time.monotonic_ns())  # those who keep the alarm may all be filling
             if helps and (self._decided[context] or self._timeline.free_hands < 0):
                 return None
             line = self._lines[run.context.model]
@@ -159,6 +167,8 @@ class Lane:
             now_ns = time.monotonic_ns()
             served = not run.reserved and line.waiting <= 0
             if not len(line.backlog) or served or line.backlog.alone(now_ns) is not None:
+                self._reserve(line, run, -run.reserved)  # nothing to help with, to wait for
+                run.closed |= not helps
                 return None
             if run.reserved:
                 self._reserve(line, run, -1)
@@ -213,6 +223,8 @@ class Lane:
             self._timeline.begin(following, now_ns)
         for other in self._timeline.ready():
             self._granted[other.context].notify()
+            if not other.hands:
+                self._wanted[other.context].notify()
         self._stir(now_ns)
         return begins
 

@@ -31,6 +31,8 @@ class Run:
     """Threads that fill it."""
     taken: int = 0
     """Frames that are in its tensor, or on the way there."""
+    closed: bool = False
+    """Its context takes no more frames for it."""
     turn: str | None = None
     """It runs alone, for this request only."""
     prepared: bool = False
@@ -43,7 +45,7 @@ class Run:
     @property
     def room(self) -> int:
         """Rows that no frame is meant for yet."""
-        return self.size - self.taken - self.reserved
+        return 0 if self.closed else self.size - self.taken - self.reserved
 
     def may_be_helped(self, context: Context) -> bool:
         """Whether it has frames left for the thread of this other context."""

@@ -474,6 +474,63 @@ def test_withdrawing_takes_back_only_what_no_context_has_begun(bench):
     nothing_more(bench.answers)
 
 
+@pytest.mark.parametrize("host_cores", [1, 2])
+def test_closing_answers_what_was_begun_though_runs_before_it_were_taken_by_nobody(
+    bench, monkeypatch, host_cores
+):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(host_cores)))
+    one = bench.context(Device(), 1, name="one", model="m")
+    four = bench.context(Device(), 4, name="four", model="n")
+    one.prepare_ns = four.prepare_ns = 5 * 10**6
+    lane = bench.lane(one, four)
+    at, gate = threading.Event(), threading.Event()
+
+    def begun():
+        at.set()
+        gate.wait(SOON_S)
+
+    lane.submit("m", [replace(bench.job(1), begun=begun), bench.job(2)])
+    assert at.wait(SOON_S)  # the run of frame 2 is decided, and its context is not free to take it
+    lane.submit("n", bench.jobs([11, 12, 13, 14]))
+    lane.withdraw("m", "a")
+    closed = close_in_background(lane)
+    gate.set()
+    assert closed.get(timeout=SOON_S) is True
+    answers = {}
+    while not bench.answers.empty():
+        number, answers[number] = bench.answers.get()
+    assert_each_saw_its_own(answers)
+    assert 1 in answers
+    assert lane.waiting() + len(answers) == 5
+
+
+def test_a_frame_for_an_idle_core_does_not_wait_for_tensors_that_run_later(bench, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+    busy, idle = Device(gated=True), Device()
+    large = bench.context(busy, 2, name="large", model="m", core=0)
+    singles = [
+        bench.context(device, 1, name=f"single-{core}", model="n", core=core)
+        for core, device in enumerate((Device(), idle))
+    ]
+    lane = bench.lane(large, *singles, cores=2)
+    gate = threading.Event()
+    lane.submit("m", bench.jobs([1, 2]))
+    assert busy.next_run() == [1, 2]
+    at = threading.Event()
+
+    def begun():
+        at.set()
+        gate.wait(SOON_S)
+
+    lane.submit("m", [replace(job, begun=begun) for job in bench.jobs([3, 4])])
+    assert at.wait(SOON_S)  # the only hand fills a tensor that has to wait for its core
+    lane.submit("n", bench.jobs([9]))
+    assert idle.next_run() == [9]
+    gate.set()
+    busy.open_gate(2)
+    assert_each_saw_its_own(bench.wait(5))
+
+
 def close_in_background(lane, timeout_s=SOON_S):
     result = SimpleQueue()
     threading.Thread(target=lambda: result.put(lane.close(timeout_s)), daemon=True).start()
