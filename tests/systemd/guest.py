@@ -17,6 +17,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 OUT = Path("/out")
@@ -103,8 +104,10 @@ def entries(*matches: str) -> list[dict[str, str]]:
 
 
 def trigger(id: str, *more: str) -> dict[str, object]:
+    """With its moment: without one it would be stale, so soon after a session was resumed."""
     command = ("framebuf", "trigger", "line", "-c", "/etc/framebuf/trigger.toml")
-    text = run(*command, "--id", id, "--wait", "--json", *more, check=False)
+    at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    text = run(*command, "--id", id, "--at", at, "--wait", "--json", *more, check=False)
     found: dict[str, object] = json.loads(text)
     return found
 
