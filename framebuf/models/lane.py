@@ -187,9 +187,8 @@ class Lane:
             self._prepared(run)
 
     def abandon(self, run: Run) -> None:
-        """There were no frames left for it."""
+        """There were no frames left for it, though it is `prepared`."""
         with self._lock:
-            self._prepared(run)
             self._end(run)
 
     def begin(self, run: Run) -> None:

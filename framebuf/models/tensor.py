@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+from framebuf.errors import InferenceError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Layout = Literal["NHWC", "NCHW", "other"]
 
@@ -46,6 +51,20 @@ class TensorSpec:
     def rows(self, count: int) -> tuple[int, ...]:
         """The shape of a tensor of `count` rows."""
         return (count, *(self._axis(axis) for axis in range(1, len(self.shape))))
+
+    def require(self, tensor: NDArray[Any], model: str) -> None:
+        """Let nothing pass that is no tensor of this one's dtype and shape; `model` is told of.
+
+        Raises:
+            InferenceError: it is not; with expected and actual.
+        """
+        fits = tensor.dtype == self.dtype and tensor.ndim == len(self.shape)
+        if not fits or not all(
+            got >= 1 and want in (None, got)
+            for want, got in zip(self.shape, tensor.shape, strict=True)
+        ):
+            got = f"{'×'.join(map(str, tensor.shape))} {tensor.dtype}"
+            raise InferenceError(f"{model} wants {self}, the tensor is {got}")
 
     def _axis(self, axis: int) -> int:
         size = self.shape[axis]

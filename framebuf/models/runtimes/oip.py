@@ -162,14 +162,7 @@ class OipRuntime:
         name = self.servers.endpoints.model
         if self._closed:
             raise InferenceError(f"{name} is closed; open it again")
-        wanted = self.input
-        fits = tensor.dtype == wanted.dtype and tensor.ndim == len(wanted.shape)
-        if not fits or not all(
-            got >= 1 and want in (None, got)
-            for want, got in zip(wanted.shape, tensor.shape, strict=True)
-        ):
-            got = f"{'×'.join(map(str, tensor.shape))} {tensor.dtype}"
-            raise InferenceError(f"{name} wants {wanted}, the tensor is {got}")
+        self.input.require(tensor, name)
 
     def _ask(self, address: str, tensor: NDArray[Any], until_ns: int) -> Outputs:
         link = self._links.get(address)

@@ -65,17 +65,9 @@ class OnnxRuntime:
         """
         if self._session is None:
             raise InferenceError(f"{self.path.name} is closed; open it again")
-        wanted = self.input
-        if (
-            tensor.dtype != wanted.dtype
-            or tensor.ndim != len(wanted.shape)
-            or tensor.shape[0] < 1
-            or any(want not in (None, got) for want, got in zip(wanted.shape, tensor.shape))  # noqa: B905 - of one length
-        ):
-            got = f"{'×'.join(map(str, tensor.shape))} {tensor.dtype}"
-            raise InferenceError(f"{self.path.name} wants {wanted}, the tensor is {got}")
+        self.input.require(tensor, self.path.name)
         try:
-            outputs = self._session.run(self._names, {wanted.name: tensor})
+            outputs = self._session.run(self._names, {self.input.name: tensor})
         except Exception as error:
             raise InferenceError(f"{self.path.name}: onnxruntime: {_line(error)}") from error
         return tuple(np.asarray(output, np.float32) for output in outputs)

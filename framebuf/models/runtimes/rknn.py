@@ -93,9 +93,7 @@ class RknnRuntime:
         """
         if self._lite is None:
             raise InferenceError(f"{self.path.name} is closed; open it again")
-        if tensor.dtype != self.input.dtype or tensor.shape != self.input.shape:
-            got = f"{'×'.join(map(str, tensor.shape))} {tensor.dtype}"
-            raise InferenceError(f"{self.path.name} wants {self.input}, the tensor is {got}")
+        self.input.require(tensor, self.path.name)
         self._said.clear()
         with self._said.listening():
             outputs = self._run(np.ascontiguousarray(tensor))

@@ -127,14 +127,7 @@ class SimulatedRuntime:
     def _check(self, tensor: NDArray[np.generic]) -> None:
         if self._closed:
             raise InferenceError(f"simulated {self.path.name} is closed; open it again")
-        wanted = self.input
-        fits = tensor.dtype == wanted.dtype and tensor.ndim == len(wanted.shape)
-        if not fits or not all(
-            got >= 1 and want in (None, got)
-            for want, got in zip(wanted.shape, tensor.shape, strict=True)
-        ):
-            got = f"{'×'.join(map(str, tensor.shape))} {tensor.dtype}"
-            raise InferenceError(f"simulated {self.path.name} wants {wanted}, the tensor is {got}")
+        self.input.require(tensor, f"simulated {self.path.name}")
 
     def _run(
         self, tensor: NDArray[np.generic], rows: int, claim: Claim
