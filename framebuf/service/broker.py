@@ -148,6 +148,7 @@ class Broker:
             else:
                 end = self._serve(connection)
                 lasted_s = time.monotonic() - (connection.opened_s or time.monotonic())
+            connection.let_go()
             self._stopping.wait(self._wait_s(end, lasted_s))
 
     def _serve(self, connection: Connection) -> End:
@@ -163,7 +164,6 @@ class Broker:
                 leaving = True
                 connection.close()
         self._connection = None
-        connection.let_go()
         end = connection.end or End("lost")
         self._publisher.disconnect(garbled=end.kind == "garbled")
         self._pulse.rest()  # names may take minutes to be looked up, which is no fault of ours

@@ -127,9 +127,10 @@ class Connection:
     def let_go(self) -> None:
         """After the last turn: its sockets close when nobody holds the connection any more.
 
-        It and paho's client hold each other; only Python's garbage collector would end that, some
-        time, and two open files with it.
+        It and paho's client hold each other, and so does the traceback of what failed; only
+        Python's garbage collector would end that, some time, and two open files with it.
         """
+        self._error = None
         client = self._client
         client.disable_logger()
         client.on_connect = client.on_disconnect = client.on_subscribe = None

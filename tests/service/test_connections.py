@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -247,8 +248,9 @@ def test_what_expires_while_the_node_is_away_never_comes_and_of_the_rest_what_is
         assert 80 < heard.expiry_s < 100
 
 
+@pytest.mark.parametrize("how", ["closed", "reset"])
 def test_a_connection_that_is_lost_leaves_no_open_file_behind(
-    own_mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch
+    own_mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     monkeypatch.setattr(backoff, "FIRST_S", 0.02)
     gc.collect()
@@ -258,7 +260,13 @@ def test_a_connection_that_is_lost_leaves_no_open_file_behind(
             assert node.broker.connected.wait(WAIT_S)
             before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
             for times in (2, 3, 4):
-                own_mosquitto.stop()
+                if how == "reset":  # TCP does so for who ends with something unread
+                    own_mosquitto.signal(signal.SIGSTOP)
+                    node.broker.publish(Outgoing("kept/out", b"unread", qos=0))
+                    until(lambda: unread(own_mosquitto.port), "the broker has something unread")
+                    own_mosquitto.kill()
+                else:
+                    own_mosquitto.stop()
                 until(lambda: not node.broker.connected.is_set(), "it is lost")
                 own_mosquitto.start()
                 until(lambda times=times: node.count("connects") == times, "it is back")
@@ -268,6 +276,15 @@ def test_a_connection_that_is_lost_leaves_no_open_file_behind(
             )
     finally:
         gc.enable()
+
+
+def unread(port: int) -> bool:
+    """Whether some socket of `port` has received what its process has not read (proc(5))."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return any(
+        int(row[1].partition(":")[2], 16) == port and int(row[4].partition(":")[2], 16)
+        for row in rows
+    )
 
 
 def test_a_host_that_cannot_be_one_is_told_and_does_not_end_the_thread() -> None:
