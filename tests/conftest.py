@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -41,7 +40,7 @@ OF_PACKAGE = {
 SEARCHED = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"))
 """Debian puts servers where only root looks."""
 
-ENDING_S = 5.0
+ENDING_S = 60.0
 """How long threads may take to end after the last test."""
 
 
@@ -66,19 +65,6 @@ def missing(what: str, packages: str) -> NoReturn:
 def tool() -> Callable[[str], str]:
     """`tool("mosquitto")`: its path, or a skip (with CI=true a failure) that names the package."""
     return find
-
-
-@pytest.fixture(scope="session")
-def free_port() -> Callable[[], int]:
-    """`free_port()`: a TCP port of 127.0.0.1 on which nothing listened just now."""
-
-    def choose() -> int:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        return port
-
-    return choose
 
 
 @pytest.fixture(scope="session", autouse=True)

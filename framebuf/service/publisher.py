@@ -105,10 +105,6 @@ class Publisher:
         """The connection is over; `garbled`: over an answer that could not be read."""
         self._events.put("garbled" if garbled else "disconnected")
 
-    def waiting(self) -> int:
-        """Messages that the broker has not acknowledged, as far as the thread has come."""
-        return len(self._outbox) + self._events.qsize()
-
     def stop(self, last: Sequence[Outgoing], timeout_s: float) -> None:
         """Send `last`, wait for what is under way, end the thread."""
         for message in last:

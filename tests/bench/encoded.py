@@ -18,8 +18,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.bench import idle
+from tests.ports import free_port
 from tests.service.books import Books
-from tests.service.parts import Mosquitto, Node, free_port, tiny
+from tests.service.parts import Mosquitto, Node, tiny
 
 WINDOWS = (1, 8, 90)
 ROUNDS = 12

@@ -26,8 +26,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from tests.ports import free_port
 from tests.service.books import Books
-from tests.service.parts import Mosquitto, Node, free_port, tiny
+from tests.service.parts import Mosquitto, Node, tiny
 
 CPU_LIMIT = 1 / 15
 MEMORY_LIMIT = 1 / 100

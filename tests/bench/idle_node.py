@@ -30,9 +30,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from tests.ports import free_port
 from tests.service.listener import Listener
 from tests.service.numbered import make_video
-from tests.service.parts import FRAMEBUF, REPO, Mosquitto, Node, free_port, tiny
+from tests.service.parts import FRAMEBUF, REPO, Mosquitto, Node, tiny
 
 HELP_LIMIT = 1.8
 """CPU of `framebuf --help` over that of importing typer."""

@@ -28,9 +28,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from tests.ports import free_port
 from tests.service.books import Books
 from tests.service.numbered import make_video
-from tests.service.parts import Mosquitto, Node, free_port, tiny
+from tests.service.parts import Mosquitto, Node, tiny
 
 LIMIT = 0.9
 ROUNDS = 5

@@ -17,9 +17,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from tests.ports import free_port
 from tests.service.books import Books
 from tests.service.numbered import make_video
-from tests.service.parts import Mosquitto, Node, free_port, nanodet, tiny
+from tests.service.parts import Mosquitto, Node, nanodet, tiny
 
 LIMIT_MS = 5.0
 WARM = 20

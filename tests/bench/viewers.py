@@ -26,9 +26,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from tests.ports import free_port
 from tests.service.books import Books
 from tests.service.numbered import make_video
-from tests.service.parts import Mosquitto, Node, free_port, listening_port, nanodet
+from tests.service.parts import Mosquitto, Node, nanodet
 
 LIMIT = 1.05
 VIEWERS = 50
@@ -133,7 +134,7 @@ def main() -> int:
 
 
 def _measure(folder: Path, port: int) -> int:
-    web = listening_port()
+    web = free_port()
     film = make_video(folder / "film.mp4", 60, (1280, 720))
     tables = f'[web]\nlisten = "127.0.0.1:{web}"\n' + (
         f'[[camera]]\nname = "gate"\nsource = "{film}"\nfps = 15\nbuffer = "10s"\nmodels = ["m"]\n'

@@ -11,7 +11,8 @@ import pytest
 
 from tests.board.userland import Board, built, library
 from tests.conftest import missing
-from tests.service.parts import Mosquitto, free_port
+from tests.ports import free_port
+from tests.service.parts import Mosquitto
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.board.conftest import MakeBoard
     from tests.service.parts import Mosquitto
 
-pytestmark = pytest.mark.timeout(400)  # emulation is slow, and machines are busy
+pytestmark = pytest.mark.timeout(1200)  # emulation is slow, and machines are busy
 
 ASSETS = REPOSITORY / "tests" / "assets"
 SINGLE = ASSETS / "tiny-rk3588-i8-batch1.rknn"

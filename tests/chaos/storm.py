@@ -14,9 +14,10 @@ from tests.chaos.faultlog import Fault, FaultLog
 from tests.chaos.proxy import Proxy
 from tests.chaos.sender import Sender, utc_now
 from tests.chaos.supervisor import Life, Supervisor
+from tests.ports import free_port
 from tests.service.books import Books
 from tests.service.listener import BooksError
-from tests.service.parts import FRAMEBUF, REPO, Mosquitto, Node, free_port
+from tests.service.parts import FRAMEBUF, REPO, Mosquitto, Node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

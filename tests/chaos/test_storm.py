@@ -11,7 +11,8 @@ import pytest
 from tests.chaos.judge import Judge, spread
 from tests.chaos.storm import Storm
 from tests.chaos.teller import FAR, Teller
-from tests.service.parts import REPO, Mosquitto, free_port
+from tests.ports import free_port
+from tests.service.parts import REPO, Mosquitto
 
 pytestmark = pytest.mark.alone
 

@@ -13,10 +13,11 @@ import pytest
 
 from tests.chaos.proxy import Proxy
 from tests.chaos.sender import utc_now
+from tests.ports import free_port
 from tests.service.books import Books
 from tests.service.messages import Request
 from tests.service.numbered import make_video
-from tests.service.parts import Mosquitto, Node, films, free_port, tiny
+from tests.service.parts import Mosquitto, Node, films, tiny
 from tests.service.rules import rejection_faults, request_faults
 
 WITHHELD_S = float(os.environ.get("WITHHELD", "2"))

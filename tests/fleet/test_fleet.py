@@ -25,9 +25,10 @@ import pytest
 
 from tests.fleet.census import Census
 from tests.fleet.crowds import A_PROCESS, Crowds
+from tests.ports import free_port
 from tests.service.account import PASSWORD
 from tests.service.fleet_broker import fleet_broker
-from tests.service.parts import REPO, Mosquitto, Node, free_port
+from tests.service.parts import REPO, Mosquitto, Node
 
 NODES = int(os.environ.get("NODES", "1000"))
 DAEMONS = int(os.environ.get("DAEMONS", "20"))

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.homeassistant.bed import HomeAssistant
+from tests.ports import free_port
 from tests.service.books import Books
-from tests.service.parts import ASSETS, Mosquitto, Node, free_port, nanodet
+from tests.service.parts import ASSETS, Mosquitto, Node, nanodet
 
 HOSTILE = "\"}} {{ 'x' * 3 }} ö"
 LABELS = ["person", HOSTILE]

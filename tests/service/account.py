@@ -68,7 +68,7 @@ class Account:
         return found
 
     def _next(self):
-        return self._answers.get(timeout=10)[1]
+        return self._answers.get(timeout=60)[1]
 
     def close(self) -> None:
         self._client.disconnect()

@@ -106,6 +106,16 @@ class Books(Listener):
 
         return self.wait_for(newest_says, timeout_s, f"{topic} {text}")
 
+    def wait_subscribed(self, after: int) -> None:
+        """Until the node hears triggers on a connection that it made after a message's order.
+
+        Its greeting goes out behind its subscriptions, and its log tells of neither.
+        """
+        topic = f"{self.prefix}status"
+        self.wait_message(
+            lambda m: m.topic == topic and m.payload == b"online", what="a greeting", after=after
+        )
+
     def wait_ack(self, id: str, camera: str | None = None, **wait: Any) -> Message:
         """The first ack of an id, or the first after the order of `after`."""
         return self._wait("ack", id, camera, **wait)

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import missing
+from tests.ports import free_port
 from tests.service.numbered import make_video
-from tests.service.parts import Mosquitto, free_port
+from tests.service.parts import Mosquitto
 from tests.service.rtsp import RtspCamera
 
 

@@ -18,7 +18,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from tests.service.messages import Message, parse
 
 T = TypeVar("T")
-TIMEOUT_S = 20.0
+TIMEOUT_S = 100.0
 
 
 class BooksError(AssertionError):
@@ -86,6 +86,12 @@ class Listener:
         """All so far."""
         with self._changed:
             return tuple(self._messages)
+
+    @property
+    def newest(self) -> int:
+        """The order of the newest message, for `after`; -1 before the first."""
+        with self._changed:
+            return len(self._messages) - 1
 
     def is_connected(self) -> bool:
         return self._client.is_connected()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import re
 import shutil
 import signal
@@ -11,33 +10,15 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 REPO = Path(__file__).parents[2]
 ASSETS = REPO / "framebuf" / "demo" / "assets"
 FRAMEBUF = Path(sys.executable).with_name("framebuf")
 START_S = 90.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def listening_port() -> int:
-    """A free TCP port below those that the kernel gives to outgoing connections (32768 and up).
-
-    For what listens only seconds later: meanwhile nobody is given it.
-    """
-    while True:
-        port = random.randrange(12_000, 32_000)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 class Mosquitto:
@@ -90,14 +71,14 @@ class Mosquitto:
         """SIGKILL; what it did not write down is lost."""
         assert self._process is not None
         self._process.kill()
-        self._process.wait(10)
+        self._process.wait(60)
         self._process = None
 
     def stop(self) -> None:
         if self._process is not None:
             self._process.terminate()
             self._process.send_signal(signal.SIGCONT)
-            self._process.wait(10)
+            self._process.wait(60)
             self._process = None
 
 
@@ -120,7 +101,7 @@ class Node:
         """
         self._env = os.environ | (env or {})
         self.name = name
-        self.ring_dir = Path(f"/dev/shm/framebuf-test-{folder.name}-{free_port()}")
+        self.ring_dir = Path(f"/dev/shm/framebuf-test-{folder.name}-{uuid.uuid4().hex}")
         self.config = folder / "framebuf.toml"
         self.config.write_text(
             f'[mqtt]\nhost = "127.0.0.1"\nport = {port}\n{mqtt}'
@@ -179,7 +160,7 @@ class Node:
     def kill(self) -> None:
         """kill -9; what it had in memory files stays for the next start."""
         self.signal(signal.SIGKILL)
-        self.wait_exit(10, keep_rings=True)
+        self.wait_exit(60, keep_rings=True)
 
     def stop(self, *, keep_rings: bool = False) -> int:
         """SIGTERM; returns the exit code."""
@@ -188,7 +169,7 @@ class Node:
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
         try:
-            return self.wait_exit(20, keep_rings=keep_rings)
+            return self.wait_exit(60, keep_rings=keep_rings)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self.wait_exit(10)

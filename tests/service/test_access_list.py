@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
 from tests.service.account import PASSWORD, Account
-from tests.service.parts import REPO, Mosquitto, free_port
+from tests.service.parts import REPO, Mosquitto
 
 FOLDER = REPO / "etc" / "mosquitto"
 ACCOUNTS = ("framebuf", "trigger", "viewer")

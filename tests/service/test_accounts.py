@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.ports import free_port
 from tests.service.books import Books
 from tests.service.gateway import Gateway
 from tests.service.numbered import make_video
-from tests.service.parts import Mosquitto, Node, films, free_port, tiny
+from tests.service.parts import Mosquitto, Node, films, tiny
 
 if TYPE_CHECKING:
     from tests.service.messages import Message

@@ -12,13 +12,14 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.ports import free_port
 from tests.service.numbered import make_video
-from tests.service.parts import FRAMEBUF, Mosquitto, Node, free_port, tiny
+from tests.service.parts import FRAMEBUF, Mosquitto, Node, tiny
 
 if TYPE_CHECKING:
     from tests.service.rtsp import RtspCamera
 
-BOUND_S = 60.0
+BOUND_S = 120.0
 
 
 def camera(source: object, more: str = "", name: str = "gate") -> str:

@@ -20,7 +20,7 @@ import pytest
 
 from framebuf.demo.scene import ASSETS
 
-BOUND_S = 60.0
+BOUND_S = 200.0
 """For a whole demo on a busy machine; it takes three seconds on an idle one."""
 MEMORY = Path("/dev/shm")
 PHOTOS = ["astronaut.jpg", "cameraman.jpg", "cat.jpg", "coffee.jpg", "rocket.jpg"]
@@ -225,13 +225,11 @@ def test_ctrl_c_while_it_starts_leaves_nothing_either(demo, late_s):
 def test_a_source_that_cannot_be_read_is_one_line_and_an_exit_code(demo, source, why):
     (demo.folder / "empty").mkdir()
     (demo.folder / "notes.txt").write_text("not a video")
-    started = time.monotonic()
     run = demo.run("--once", "--json", "--source", source)
     assert (run.returncode, run.stdout) == (1, "")
     assert len(run.stderr.splitlines()) == 1
     assert why in run.stderr
     assert "secret" not in run.stderr
-    assert time.monotonic() - started < 20.0
 
 
 def test_a_picture_that_cannot_be_decoded_makes_it_partial(demo):

@@ -15,7 +15,8 @@ import paho.mqtt.client as mqtt
 import pytest
 
 from framebuf.contract import Done, decode_trigger
-from tests.service.parts import REPO, Mosquitto, free_port
+from tests.ports import free_port
+from tests.service.parts import REPO, Mosquitto
 
 EXAMPLES = REPO / "etc" / "examples"
 
@@ -25,7 +26,7 @@ class Line:
 
     def __init__(self, broker: int, gateway: int) -> None:
         self.plc = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.plc.settimeout(20)
+        self.plc.settimeout(60)
         self.plc.connect(("127.0.0.1", gateway))
         self._triggers: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
@@ -36,7 +37,7 @@ class Line:
 
     def trigger(self, part: bytes):
         self.plc.send(part)
-        return decode_trigger(self._triggers.get(timeout=20))
+        return decode_trigger(self._triggers.get(timeout=60))
 
     def publish(self, leaf: str, **said: object) -> None:
         self._client.publish(f"framebuf/plc/line/{leaf}", json.dumps(said), qos=1)

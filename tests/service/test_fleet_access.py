@@ -6,13 +6,17 @@ import re
 import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pytest
 import trustme
 
+from tests.ports import free_port
 from tests.service.account import PASSWORD, Account
 from tests.service.fleet_broker import CERTIFICATE, FOLDER, fleet_broker
-from tests.service.parts import Mosquitto, free_port
+
+if TYPE_CHECKING:
+    from tests.service.parts import Mosquitto
 
 NODES = ("gate-7", "gate-8")
 OPERATORS = ("trigger", "viewer")

@@ -27,6 +27,7 @@ from tests.service.parts import REPO, Mosquitto, Node, tiny
 NODE = "hostile"
 TRIGGER = f"framebuf/{NODE}/gate/trigger"
 GROWTH_KIB = 8 * 1024
+WAIT_S = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -78,14 +79,14 @@ class Stranger:
         for payload in payloads:
             self._client.publish(TRIGGER, payload, 1)
         for _ in payloads:
-            assert self._on_its_way.acquire(timeout=30)
+            assert self._on_its_way.acquire(timeout=WAIT_S)
 
     def vanish(self) -> None:
         """Without a goodbye: the broker publishes its will."""
         sock = self._client.socket()
         assert isinstance(sock, socket.socket)
         sock.shutdown(socket.SHUT_RDWR)
-        assert self.gone.wait(10)
+        assert self.gone.wait(WAIT_S)
 
     def send(self, payload: bytes, qos: int = 1, topic: str = TRIGGER, **told: object) -> None:
         properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
@@ -93,7 +94,7 @@ class Stranger:
             setattr(properties, name, value)
         info = self._client.publish(topic, payload, qos, properties=properties)
         if not self.gone.is_set():
-            info.wait_for_publish(10)
+            info.wait_for_publish(WAIT_S)
 
     def close(self) -> None:
         self._client.disconnect()
@@ -182,10 +183,12 @@ def test_a_hostile_trigger_is_rejected_with_its_code(
     books: Books, stranger: Stranger, case: str, record: Callable[[str, str], None]
 ) -> None:
     payload, code = REJECTED[case]
-    heard = len(books.messages) - 1
+    heard = books.newest
     stranger.send(payload)
     ack = books.wait_message(
-        lambda m: m.leaf == "ack" and m.document["status"] == "rejected", 10, "a rejection", heard
+        lambda m: m.leaf == "ack" and m.document["status"] == "rejected",
+        what="a rejection",
+        after=heard,
     )
     assert ack.document["error"]["code"] == code
     assert len(ack.payload) < 1000
@@ -197,12 +200,14 @@ def test_a_hostile_trigger_is_rejected_with_its_code(
 def test_a_trigger_for_the_node_that_names_no_camera_is_rejected(
     books: Books, stranger: Stranger, case: str, record: Callable[[str, str], None]
 ) -> None:
-    heard = len(books.messages) - 1
+    heard = books.newest
     stranger.send(
         json.dumps({"cameras": NAMES[case], "id": "n"}).encode(),
         topic=f"framebuf/{NODE}/trigger",
     )
-    ack = books.wait_message(lambda m: m.topic == f"framebuf/{NODE}/ack", 10, "an ack", heard)
+    ack = books.wait_message(
+        lambda m: m.topic == f"framebuf/{NODE}/ack", what="an ack", after=heard
+    )
     assert ack.document["error"]["code"] == "bad_payload"
     assert len(ack.payload) < 1000
     serves(books)
@@ -275,12 +280,12 @@ def test_a_will_is_a_trigger_like_any_other(
 
 
 def test_a_stranger_with_the_nodes_client_id_is_no_end_of_it(
-    books: Books, mosquitto: Mosquitto, node: Node, record: Callable[[str, str], None]
+    books: Books, mosquitto: Mosquitto, record: Callable[[str, str], None]
 ) -> None:
-    before = node.log.count("connected to the broker")
+    heard = books.newest
     twin = Stranger(mosquitto.port, f"framebuf-{NODE}")
-    node.wait_for(lambda: node.log.count("connected to the broker") > before, "a new connection")
-    assert twin.gone.wait(10)
+    books.wait_subscribed(heard)
+    assert twin.gone.wait(WAIT_S)
     twin.close()
     serves(books)
     record("another client takes the node's id", "lost, reconnected, subscribed again")
@@ -289,7 +294,7 @@ def test_a_stranger_with_the_nodes_client_id_is_no_end_of_it(
 def test_a_flood_of_good_triggers_is_accepted_or_told_to_be_too_much(
     books: Books, stranger: Stranger, record: Callable[[str, str], None]
 ) -> None:
-    heard = len(books.messages) - 1
+    heard = books.newest
     flood = [json.dumps({"id": f"f{n}", "mode": "window", "before": 3}) for n in range(500)]
     stranger.pour([one.encode() for one in flood])
     acks = {f"f{n}": books.wait_ack(f"f{n}", after=heard).document for n in range(500)}
@@ -327,6 +332,7 @@ def test_a_flood_at_qos_0_is_answered_or_counted_and_the_next_is_served(
 ) -> None:
     for _ in range(3000):
         stranger.send(b"{", qos=0)
+    stranger.send(b"{")  # once the broker has this, it has all, and no answer comes later
     serves(books)
     record("3,000 broken triggers at QoS 0", "rejected or counted")
 
@@ -388,10 +394,10 @@ told = st.fixed_dictionaries(
 def test_whatever_payload_topic_and_properties_it_is_answered(
     books: Books, stranger: Stranger, payload: bytes, topic: str, told: dict[str, object]
 ) -> None:
-    heard = len(books.messages) - 1
+    heard = books.newest
     stranger.send(payload, topic=topic, **told)
     wanted = topic.replace("trigger", "ack")
-    books.wait_message(lambda m: m.topic == wanted, 10, f"an ack to {payload!r}", heard)
+    books.wait_message(lambda m: m.topic == wanted, what=f"an ack to {payload!r}", after=heard)
     assert not stranger.gone.is_set(), "the broker closed on it: the node never saw it"
 
 

@@ -112,7 +112,7 @@ def _send_from_several_clients(port: int) -> list[str]:
     def client(number: int) -> None:
         chance = random.Random(number)
         with Books.open(port, "main") as sender:
-            together.wait(10)
+            together.wait(60)
             for turn in range(TRIGGERS // CLIENTS):
                 mode = "drain" if (turn + number) % 4 == 0 else "window"
                 trigger = {
@@ -128,7 +128,7 @@ def _send_from_several_clients(port: int) -> list[str]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(120)
     assert len(ids) == TRIGGERS
     return ids
 

@@ -26,11 +26,13 @@ def answers(books: Books, id: str, **trigger: Any) -> tuple[dict[int, Any], dict
 
 
 def start_again(node: Node, books: Books) -> None:
-    heard = len(books.messages)
+    heard = books.newest
     node.start()
     online = f"framebuf/{node.name}/gate/availability"
     books.wait_message(
-        lambda m: m.topic == online and m.payload == b"online", 20, "the new process", heard
+        lambda m: m.topic == online and m.payload == b"online",
+        what="the new process",
+        after=heard,
     )
 
 

@@ -32,7 +32,7 @@ from tests.service.rtsp import RtspCamera
 
 pytestmark = pytest.mark.alone
 
-BOUND_S = 15.0
+BOUND_S = 60.0
 FAULTS = int(os.environ.get("OUTAGES", "4"))
 SEED = int(os.environ.get("SEED", "7"))
 
@@ -75,7 +75,7 @@ def test_every_frame_is_the_one_that_was_to_be_seen_at_its_stamp(rtsp: RtspCamer
     assert numbers == [(numbers[0] + n) % RtspCamera.PICTURES for n in range(len(numbers))]
 
 
-@pytest.mark.timeout(60 + 20 * FAULTS)
+@pytest.mark.timeout(240 + 60 * FAULTS)
 def test_a_camera_that_breaks_is_told_comes_back_and_no_answer_is_another_frames(
     mosquitto: Mosquitto, rtsp: RtspCamera, tmp_path: Path
 ) -> None:

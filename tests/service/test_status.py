@@ -31,7 +31,7 @@ def run(port: int, *commands: str) -> list[tuple[int, str, str]]:
     finally:
         for one in running:
             one.kill()
-            one.wait(10)
+            one.wait(60)
     return [(one.returncode, *words) for one, words in zip(running, said, strict=True)]
 
 
@@ -76,11 +76,11 @@ def nodes(port: int, base: str, cameras: dict[str, dict[str, object]]) -> Iterat
     client.loop_start()
     client.subscribe(f"{base}/+/trigger", 1)
     for topic, text in retained.items():
-        client.publish(topic, text, 1, retain=True).wait_for_publish(20)
-    assert ready.wait(20)
+        client.publish(topic, text, 1, retain=True).wait_for_publish(60)
+    assert ready.wait(60)
     yield
     for topic in retained:
-        client.publish(topic, b"", 1, retain=True).wait_for_publish(20)
+        client.publish(topic, b"", 1, retain=True).wait_for_publish(60)
     client.disconnect()
     client.loop_stop()
 
@@ -112,7 +112,7 @@ def test_a_real_node_is_shown_whole_and_live_until_it_is_interrupted(
             assert live.wait(60) == 0
         finally:
             live.kill()
-            live.wait(10)
+            live.wait(60)
             os.close(leader)
 
 

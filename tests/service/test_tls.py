@@ -18,12 +18,13 @@ from framebuf.service.broker import Broker
 from framebuf.service.health import Counters
 from framebuf.service.message import Session
 from framebuf.service.outbox import Outgoing
+from tests.ports import free_port
 from tests.service.books import Books
 from tests.service.numbered import make_video
-from tests.service.parts import Mosquitto, Node, films, free_port, tiny
+from tests.service.parts import Mosquitto, Node, films, tiny
 
 LONG_AGO = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
-WAIT_S = 15.0
+WAIT_S = 60.0
 
 
 @dataclass

@@ -77,20 +77,20 @@ def test_a_rejected_trigger_gets_its_code_and_the_next_good_one_is_served(
 def test_a_payload_whose_id_cannot_be_read_is_rejected_with_id_null(
     books: Books, payload: bytes
 ) -> None:
-    before = len(books.messages)
+    before = books.newest
     books.publish("framebuf/trig/gate/trigger", payload)
     ack = books.wait_message(
-        lambda m: m.leaf == "ack" and m.document["id"] is None, 10.0, "an ack", after=before
+        lambda m: m.leaf == "ack" and m.document["id"] is None, what="an ack", after=before
     )
     assert ack.document["status"] == "rejected"
     assert ack.document["error"]["code"] in ("bad_payload", "bad_id")
 
 
 def test_an_empty_payload_is_a_trigger_with_the_defaults_and_a_made_up_id(books: Books) -> None:
-    before = len(books.messages)
+    before = books.newest
     books.publish("framebuf/trig/gate/trigger", b"")
     ack = books.wait_message(
-        lambda m: m.leaf == "ack" and str(m.id).startswith("t-"), 10.0, "an ack", after=before
+        lambda m: m.leaf == "ack" and str(m.id).startswith("t-"), what="an ack", after=before
     )
     assert ack.document["status"] == "accepted"
     books.wait_done(str(ack.id))
@@ -112,7 +112,7 @@ def test_a_retained_trigger_is_rejected_and_clearing_it_does_not_fire(books: Boo
 def test_a_known_id_is_a_duplicate_whose_done_comes_again(books: Books) -> None:
     id = books.send_trigger("gate", {"id": "twice", "mode": "window", "before": 2})
     first = books.wait_done(id)
-    place = len(books.messages)
+    place = books.newest
     books.send_trigger("gate", {"id": "twice", "mode": "window", "before": 2})
     again = books.wait_done(id, after=place)
     assert again.document == first.document
@@ -183,7 +183,7 @@ def test_info_says_what_the_node_is(books: Books) -> None:
     info = json.loads(
         books.wait_message(
             lambda m: m.topic == "framebuf/trig/info" and b"width\":null" not in m.payload,
-            10.0, "info",
+            what="info",
         ).payload
     )  # fmt: skip
     assert info["cameras"]["gate"]["history"] == 40

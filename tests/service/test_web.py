@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.ports import free_port
 from tests.service.books import Books
 from tests.service.numbered import make_video
-from tests.service.parts import Node, films, free_port, listening_port, tiny
+from tests.service.parts import Node, films, tiny
 
 TOKEN = "a-token-of-24-characters"
 
@@ -28,7 +29,7 @@ class Site:
 
     def ask(self, path: str, method: str = "GET", body: str | None = None, **headers: str):
         """Status, headers and body; underscores in header names are dashes."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             named = {name.replace("_", "-"): value for name, value in headers.items()}
             connection.request(method, path, body, named)
@@ -70,7 +71,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_trigger_sent_by_the_page_is_a_trigger_and_counts_alike_in_metrics_and_stats(
     mosquitto, film, tmp_path
 ):
-    site = Site(listening_port())
+    site = Site(free_port())
     tables = web(site.port, "allow_trigger = true") + films(film) + tiny()
     node = Node(tmp_path, mosquitto.port, tables, "web1", env={"FRAMEBUF_STATS_S": "0.2"})
     with node.running(), Books.open(mosquitto.port, "web1") as books:
@@ -85,7 +86,7 @@ def test_a_trigger_sent_by_the_page_is_a_trigger_and_counts_alike_in_metrics_and
         assert done["event_type"] == "complete"
         stats = books.wait_message(
             lambda m: m.leaf == "stats" and not m.document["requests_open"],
-            after=len(books.messages) - 1,
+            after=books.newest,
         ).document
         found = site.metrics()
         assert found["framebuf_triggers_total code= outcome=accepted"] == 1
@@ -115,7 +116,7 @@ def test_a_trigger_sent_by_the_page_is_a_trigger_and_counts_alike_in_metrics_and
 
 def test_a_node_that_is_not_fit_says_why_to_those_who_may_know(mosquitto, tmp_path):
     """The camera is not there, nor is the broker; a stranger hears no and nothing else."""
-    site = Site(listening_port())
+    site = Site(free_port())
     (tmp_path / "token").write_text(TOKEN + "\n")
     tables = web(site.port, 'token_file = "token"') + films(tmp_path / "no.mp4") + tiny()
     node = Node(tmp_path, free_port(), tables, "web2")

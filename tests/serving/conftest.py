@@ -12,8 +12,9 @@ from framebuf.config.endpoints import Endpoints
 from framebuf.errors import ServersAwayError
 from framebuf.models.runtimes.oip import OipRuntime
 from framebuf.models.runtimes.oipservers import Servers
+from tests.ports import free_port
 from tests.service.conftest import mosquitto, own_mosquitto  # noqa: F401 - fixtures
-from tests.service.parts import ASSETS, free_port
+from tests.service.parts import ASSETS
 from tests.serving.others import start_kserve, start_mlserver
 from tests.serving.triton import start_triton
 

@@ -30,7 +30,7 @@ from framebuf.errors import ConfigError, RingError, SourceError
 from framebuf.frames import LIVE, Origin
 from framebuf.units import SECOND_NS, Duration, Moment
 
-BOUND_S = 10
+BOUND_S = 60
 HEIGHT, WIDTH = 4, 6
 FPS_30 = SECOND_NS // 30
 

@@ -16,7 +16,7 @@ from framebuf.service import drawing
 from framebuf.service.encoder import Encoder, Shot, jpeg_of
 from framebuf.units import Moment
 
-SOON_S = 5.0
+SOON_S = 60.0
 HOUR_S = 3600.0
 
 

@@ -33,7 +33,7 @@ from framebuf.service.requests import Requests
 from framebuf.units import Moment, Size
 from tests.unit.rings import MS, PERIOD, Hand, colour, ring_folder
 
-SOON_S = 5.0
+SOON_S = 60.0
 HOUR_NS = 3600 * 10**9
 C = "framebuf/n/gate"
 

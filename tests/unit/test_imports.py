@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import cv2
@@ -12,8 +13,9 @@ import numpy as np
 import pytest
 
 from framebuf.__main__ import daemons_configuration
+from tests.ports import free_port
 from tests.service.numbered import make_video
-from tests.service.parts import REPO, free_port, tiny
+from tests.service.parts import REPO, tiny
 
 HEAVY = {"av", "cv2", "msgspec", "numpy", "onnxruntime", "paho", "rich"}
 FOR_COMMAND_LINES = {"click", "pydantic", "rich", "typer"}
@@ -60,7 +62,7 @@ def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 def loaded_by_daemon(folder: Path, camera: str, model: str) -> set[str]:
     """The packages that a daemon has loaded once its camera is online, without a broker."""
     config = folder / "framebuf.toml"
-    rings = Path(f"/dev/shm/framebuf-test-{folder.name}-{free_port()}")
+    rings = Path(f"/dev/shm/framebuf-test-{folder.name}-{uuid.uuid4().hex}")
     config.write_text(
         f'[mqtt]\nhost = "127.0.0.1"\nport = {free_port()}\n'
         f'[node]\nring_dir = "{rings}"\n'

@@ -258,7 +258,7 @@ class Served(ThreadingHTTPServer):
             self.end_headers()
             for item in self.server.script:
                 if isinstance(item, threading.Event):
-                    item.wait(20)
+                    item.wait(60)
                     continue
                 if isinstance(item, float):
                     time.sleep(item)

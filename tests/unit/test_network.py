@@ -55,7 +55,7 @@ def answers(network, *pictures):
         for n, pixels in enumerate(pictures)
     ]  # fmt: skip
     lane.submit(network.name, jobs)
-    found = dict(out.get(timeout=20) for _ in pictures)
+    found = dict(out.get(timeout=60) for _ in pictures)
     assert lane.close()
     return [found[n] for n in range(len(pictures))]
 

@@ -194,7 +194,7 @@ def test_frames_that_a_close_overtakes_are_answered_with_an_error(
     def frames() -> Iterator[np.ndarray[Any, Any]]:
         for _ in range(200):
             yield frame()
-        assert begun.wait(10)
+        assert begun.wait(60)
         model.close()
 
     with simulate("scale=1", runtimes=1) as model:

@@ -30,7 +30,7 @@ class Client:
         return self._mids
 
     def next(self) -> tuple[str, bytes]:
-        message = self.taken.get(timeout=5)
+        message = self.taken.get(timeout=60)
         return message.topic, message.payload
 
     def number(self) -> int:

@@ -82,7 +82,7 @@ def running(tmp_path):
     before = root.level
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
-        manager.settimeout(5)
+        manager.settimeout(60)
         reload = Reload(loaded, Notifier(manager.getsockname()))
         feed = SimpleNamespace(camera=loaded.config.camera[0])
         yield Running(file, loaded, reload, manager, Network("person"), feed)

@@ -215,7 +215,7 @@ def test_a_lease_released_while_another_thread_weakens_it_stays_released(directo
         def __enter__(self):
             if threading.current_thread().name == "weakens":
                 inside.set()
-                assert go.wait(10)
+                assert go.wait(60)
             return self.lock.__enter__()
 
         def __exit__(self, *args):
@@ -224,10 +224,10 @@ def test_a_lease_released_while_another_thread_weakens_it_stays_released(directo
     ring._lock = Held(ring._lock)
     weakens = threading.Thread(target=lease.weaken, name="weakens")
     weakens.start()
-    assert inside.wait(10)
+    assert inside.wait(60)
     lease.release()
     go.set()
-    weakens.join(10)
+    weakens.join(60)
     assert ring.leased() == 0
 
 

@@ -156,7 +156,7 @@ def test_the_lock_ends_with_a_killed_process(tmpfs):
         with pytest.raises(RingError, match=rf"pid {other.pid}$"):
             RingDirectory.open(tmpfs)
         other.send_signal(signal.SIGKILL)
-        other.wait(10)
+        other.wait(60)
         with RingDirectory.open(tmpfs):
             assert (tmpfs / "lock").read_text() == f"{os.getpid()}\n"
 

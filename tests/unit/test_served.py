@@ -223,8 +223,8 @@ def test_a_lane_that_closes_waits_for_no_server(fake):
     frame = Frame(0, Moment(now, now), np.zeros((4, 6, 3), np.uint8))
     lane.submit("net", [Job(frame, "a", now, lambda: None, come.put)])
     fake.entered.acquire()
-    assert lane.close(20)
-    assert come.get(timeout=20).error.code == "servers_away"
+    assert lane.close(60)
+    assert come.get(timeout=60).error.code == "servers_away"
 
 
 def test_the_library_maps_over_servers_and_runs_batches_by_hand(fake):

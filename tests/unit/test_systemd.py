@@ -30,7 +30,7 @@ def manager(tmp_path):
     """The service manager's end of NOTIFY_SOCKET."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(str(tmp_path / "notify"))
-        listener.settimeout(5)
+        listener.settimeout(60)
         yield listener
 
 
@@ -69,7 +69,7 @@ def test_an_abstract_socket_is_written_with_an_at_sign(monkeypatch):
     name = f"framebuf-test-{os.getpid()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind("\0" + name)
-        listener.settimeout(5)
+        listener.settimeout(60)
         monkeypatch.setenv("NOTIFY_SOCKET", "@" + name)
         Notifier().tell(READY="1")
         assert listener.recv(99) == b"READY=1"
@@ -100,7 +100,7 @@ def test_a_manager_that_does_not_read_does_not_stop_the_daemon(manager):
                 filler.sendto(b"x", manager.getsockname())
     began = time.monotonic()
     Notifier(manager.getsockname()).tell(WATCHDOG="1")
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 30
 
 
 @pytest.mark.parametrize(

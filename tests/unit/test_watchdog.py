@@ -167,15 +167,17 @@ def test_without_a_service_manager_only_the_daemon_by_itself_has_a_watchdog(monk
 def ended(code):
     return subprocess.run(
         [sys.executable, "-c", "from framebuf.service import crash\n" + code],
-        capture_output=True, text=True, timeout=30, check=False,
+        capture_output=True, text=True, timeout=100, check=False,
     )  # fmt: skip
 
 
 def test_a_process_that_is_not_fed_ends_and_tells_where_each_thread_is():
     late = ended(
         "import threading, time\n"
-        "def stuck():\n    time.sleep(60)\n"
+        "there = threading.Event()\n"
+        "def stuck():\n    there.set()\n    time.sleep(60)\n"
         "threading.Thread(target=stuck, daemon=True).start()\n"
+        "there.wait()\n"
         "crash.end_process_later(60); crash.end_process_later(0.2); time.sleep(60)"
     )
     assert late.returncode == 1
@@ -185,7 +187,7 @@ def test_a_process_that_is_not_fed_ends_and_tells_where_each_thread_is():
 def test_a_log_that_blocks_does_not_keep_a_crashing_process_alive():
     late = ended(
         "import logging, threading, time\n"
-        "crash.WORD_S = 0.2\n"
+        "crash.WORD_S = 1.0\n"
         "class Full(logging.Handler):\n"
         "    def emit(self, record): time.sleep(60)\n"
         "logging.getLogger().addHandler(Full())\n"

@@ -14,7 +14,7 @@ import pytest
 
 from framebuf.service.web import protocol, server
 from framebuf.service.web.server import Server
-from tests.service.parts import listening_port
+from tests.ports import free_port
 from tests.unit.rings import ring_folder
 from tests.unit.test_web_page import Site
 
@@ -78,7 +78,7 @@ def ended(connection: socket.socket) -> bool:
 
 def test_who_is_slow_to_ask_is_hung_up_on_and_others_are_served(site, monkeypatch):
     monkeypatch.setattr(protocol, "HEAD_S", 0.3)
-    port = listening_port()
+    port = free_port()
     with serving(site, port):
         with connected(port) as silent, connected(port) as slow:
             slow.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127")
@@ -87,23 +87,24 @@ def test_who_is_slow_to_ask_is_hung_up_on_and_others_are_served(site, monkeypatc
         with connected(port) as second:  # the second request of a connection is no better
             second.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nGET /healthz HTT")
             assert ended(second)
+        monkeypatch.undo()  # who is only slow on a busy machine is to be served
         assert get(port, "/healthz") == 200
 
 
 def test_an_event_stream_outlives_the_patience_with_heads(site, monkeypatch):
-    monkeypatch.setattr(protocol, "HEAD_S", 0.2)
-    port = listening_port()
+    monkeypatch.setattr(protocol, "HEAD_S", 1.0)
+    port = free_port()
     with serving(site, port), connected(port) as viewer:
         viewer.sendall(b"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         text, begun = b"", time.monotonic()
-        while text.count(b"event: strip") < 3 or time.monotonic() < begun + 0.5:
+        while text.count(b"event: strip") < 3 or time.monotonic() < begun + 1.2:
             got = viewer.recv(65536)
             assert got, text[-500:]
             text += got
 
 
 def test_a_head_without_end_is_refused(site):
-    port = listening_port()
+    port = free_port()
     with serving(site, port):
         with connected(port) as endless:
             endless.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"x" * 40_000)
@@ -113,7 +114,7 @@ def test_a_head_without_end_is_refused(site):
 
 def test_connections_beyond_the_limit_are_answered_503(site, monkeypatch):
     monkeypatch.setattr(server, "CONNECTIONS", 4)
-    port = listening_port()
+    port = free_port()
     with serving(site, port):
         held = [connected(port) for _ in range(4)]
         try:
@@ -125,7 +126,7 @@ def test_connections_beyond_the_limit_are_answered_503(site, monkeypatch):
 
 
 def test_a_stop_does_not_wait_for_viewers(site):
-    port = listening_port()
+    port = free_port()
     with serving(site, port), connected(port) as viewer:
         viewer.sendall(b"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         assert viewer.recv(100).startswith(b"HTTP/1.1 200")
@@ -133,7 +134,7 @@ def test_a_stop_does_not_wait_for_viewers(site):
 
 def test_an_address_that_is_taken_is_told_and_tried_again(site, monkeypatch, caplog):
     monkeypatch.setattr(server, "AGAIN_S", 0.05)
-    port = listening_port()
+    port = free_port()
     other = socket.create_server(("127.0.0.1", port))
     web = Server(site.app(), ("127.0.0.1", port))
     web.start()
@@ -149,7 +150,7 @@ def test_an_address_that_is_taken_is_told_and_tried_again(site, monkeypatch, cap
 
 
 def test_a_stop_while_the_address_is_taken_ends_too(site):
-    with socket.create_server(("127.0.0.1", listening_port())) as other:
+    with socket.create_server(("127.0.0.1", free_port())) as other:
         web = Server(site.app(), other.getsockname())
         web.start()
         web.stop()
@@ -177,7 +178,7 @@ class Flood:
 
 def test_who_does_not_read_is_let_go_and_takes_no_memory(monkeypatch):
     monkeypatch.setattr(protocol, "SEND_S", 0.3)
-    port, flood = listening_port(), Flood()
+    port, flood = free_port(), Flood()
     web = Server(flood, ("127.0.0.1", port))
     web.start()
     try:

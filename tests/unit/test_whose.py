@@ -97,16 +97,16 @@ def test_every_answer_belongs_to_its_frame_though_cores_stagger_and_a_context_fa
 
             lane.submit("m", [job(int(n)) for n in part])
             for _ in part:
-                assert done.acquire(timeout=30)
+                assert done.acquire(timeout=100)
 
     quarters = np.array_split(np.arange(COUNT), 4)
     callers = [threading.Thread(target=submit, args=(each,)) for each in quarters]
     for caller in callers:
         caller.start()
-    got = [answers.get(timeout=30) for _ in range(COUNT // 3)]
+    got = [answers.get(timeout=100) for _ in range(COUNT // 3)]
     failing = max(network.contexts, key=lambda context: context.runs)
     failing._runtime.behaviour = Behaviour(scale=0.1, jitter=0.3, fails_after=0)
-    got += [answers.get(timeout=30) for _ in range(COUNT - len(got))]
+    got += [answers.get(timeout=100) for _ in range(COUNT - len(got))]
     for caller in callers:
         caller.join()
     assert lane.close()

@@ -18,7 +18,8 @@ import cv2
 import numpy as np
 from playwright.sync_api import Page, sync_playwright
 
-from tests.service.parts import ASSETS, REPO, Mosquitto, Node, free_port, listening_port, nanodet
+from tests.ports import free_port
+from tests.service.parts import ASSETS, REPO, Mosquitto, Node, nanodet
 from tests.service.test_web import Site, web
 
 PHOTOS = ("cat.jpg", "coffee.jpg", "astronaut.jpg")
@@ -76,7 +77,7 @@ def main(folder: Path) -> int:
         work = Path(name)
         broker = Mosquitto(shutil.which("mosquitto", path="/usr/sbin:/usr/bin"), work, free_port())
         broker.start()
-        port = listening_port()
+        port = free_port()
         tables = web(port, "allow_trigger = true") + "".join(
             f'[[camera]]\nname = "{camera}"\nsource = "{source}"\nbuffer = "10s"\n'
             'models = ["person"]\n'

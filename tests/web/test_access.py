@@ -6,7 +6,8 @@ from itertools import pairwise
 
 import pytest
 
-from tests.service.parts import Node, listening_port, nanodet
+from tests.ports import free_port
+from tests.service.parts import Node, nanodet
 from tests.service.test_web import web
 from tests.web.conftest import until
 from tests.web.test_page import camera
@@ -47,7 +48,7 @@ CONTRAST = """() => {
 
 @pytest.fixture(scope="module")
 def port(mosquitto, film, tmp_path_factory):
-    port = listening_port()
+    port = free_port()
     tables = web(port, "allow_trigger = true") + camera(film)
     tables += camera("/nonexistent/film.mp4", "yard") + nanodet()
     with Node(tmp_path_factory.mktemp("node"), mosquitto.port, tables, "access").running():

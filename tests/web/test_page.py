@@ -12,9 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.ports import free_port
 from tests.service.books import Books
 from tests.service.numbered import _photo_size, place_of, read_number
-from tests.service.parts import Node, listening_port, nanodet
+from tests.service.parts import Node, nanodet
 from tests.service.test_web import TOKEN, Site, web
 from tests.web.conftest import FRAMES, SIZE, until
 
@@ -32,7 +33,7 @@ def camera(source: object, name: str = "gate", more: str = "") -> str:
 @pytest.fixture(scope="module")
 def node(mosquitto, film, tmp_path_factory):
     """A node with a page that may send triggers."""
-    port = listening_port()
+    port = free_port()
     tables = web(port, "allow_trigger = true") + camera(film) + nanodet()
     folder = tmp_path_factory.mktemp("node")
     with Node(folder, mosquitto.port, tables, "page").running() as node:
@@ -161,7 +162,7 @@ def test_a_camera_that_stops_is_offline_on_the_page_as_soon_as_it_is_stale(
     mosquitto, rtsp, tmp_path, look
 ):
     rtsp.start()
-    port = listening_port()
+    port = free_port()
     tables = web(port) + camera(rtsp.url, more=f'stale_after = "{STALE_S:g}s"\n') + nanodet()
     with Node(tmp_path, mosquitto.port, tables, "stops").running():
         page = look(port)
@@ -185,7 +186,7 @@ def test_a_camera_that_stops_is_offline_on_the_page_as_soon_as_it_is_stale(
 
 
 def test_a_node_that_goes_away_is_told_and_comes_back_by_itself(mosquitto, film, tmp_path, look):
-    port = listening_port()
+    port = free_port()
     node = Node(tmp_path, mosquitto.port, web(port) + camera(film) + nanodet(), "goes")
     with node.running():
         page = look(port)
@@ -199,7 +200,7 @@ def test_a_node_that_goes_away_is_told_and_comes_back_by_itself(mosquitto, film,
 
 
 def test_the_token_is_asked_for_once(mosquitto, film, tmp_path, look):
-    port = listening_port()
+    port = free_port()
     (tmp_path / "token").write_text(TOKEN)
     tables = web(port, 'token_file = "token"') + camera(film) + nanodet()
     with Node(tmp_path, mosquitto.port, tables, "token").running():

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
 from tests.service.books import Books
-from tests.service.parts import REPO, Node, films, listening_port, tiny
+from tests.service.parts import REPO, Node, films, tiny
 from tests.service.test_web import TOKEN, Site, web
 from tests.unit.test_monitoring import QUERIES
 
@@ -25,7 +26,7 @@ class Prometheus:
     """Scrapes one node once a second."""
 
     def __init__(self, program: str, folder: Path, target: int) -> None:
-        self.port = listening_port()
+        self.port = free_port()
         self._program = program
         self._folder = folder
         (folder / "prometheus.yml").write_text(
@@ -83,7 +84,7 @@ def scraped(mosquitto, film, tool, tmp_path_factory):
     """A node that has answered a trigger, and a Prometheus that has seen it."""
     folder = tmp_path_factory.mktemp("prometheus")
     (folder / "token").write_text(TOKEN)
-    port = listening_port()
+    port = free_port()
     tables = web(port, 'token_file = "token"') + films(film)
     tables += films(folder / "not-there.mp4", name="yard") + tiny()
     node = Node(folder, mosquitto.port, tables, "scraped")
