@@ -74,7 +74,7 @@ class Sender:
     def __exit__(self, *_: object) -> None:
         self._closing.set()
         self._running.set()
-        self._thread.join(10)
+        self._thread.join(60)
         self._client.disconnect()
         self._client.loop_stop()
 

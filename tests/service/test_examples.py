@@ -8,6 +8,7 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -30,10 +31,13 @@ class Line:
         self.plc.connect(("127.0.0.1", gateway))
         self._triggers: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
+        subscribed = threading.Event()
         self._client.on_message = lambda *a: self._triggers.put(a[2].payload)
+        self._client.on_subscribe = lambda *_: subscribed.set()
         self._client.connect("127.0.0.1", broker)
         self._client.subscribe("framebuf/plc/line/trigger", 1)
         self._client.loop_start()
+        assert subscribed.wait(60)
 
     def trigger(self, part: bytes):
         self.plc.send(part)

@@ -42,13 +42,13 @@ mkdir -p /run/systemd/journal /run/log/journal
 /lib/systemd/systemd-journald >/dev/null 2>&1 &
 trap "kill $!" EXIT
 i=0
-until [ -S /run/systemd/journal/socket ]; do i=$((i + 1)); [ $i -lt 500 ]; sleep 0.01; done
+until [ -S /run/systemd/journal/socket ]; do i=$((i + 1)); [ $i -lt 6000 ]; sleep 0.01; done
 "$PYTHON" -c "$LOGGING"
 i=0
 what="--directory=/run/log/journal --all SYSLOG_IDENTIFIER=framebuf"
 until journalctl -o json $what 2>/dev/null >"$OUT" &&
-    [ "$(wc -l <"$OUT")" -ge 5 ]; do i=$((i + 1)); [ $i -lt 100 ] || break; sleep 0.1; done
-[ $i -lt 100 ]
+    [ "$(wc -l <"$OUT")" -ge 5 ]; do i=$((i + 1)); [ $i -lt 600 ] || break; sleep 0.1; done
+[ $i -lt 600 ]
 """
 
 
@@ -67,7 +67,9 @@ def entries(
         "OUT": str(out),
     }
     command = ["unshare", "--mount", "--propagation", "private", "bash", "-c", SCRIPT]
-    done = subprocess.run(command, check=False, env=env, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        command, check=False, env=env, capture_output=True, text=True, timeout=200
+    )
     assert done.returncode == 0, done.stderr
     text = out.read_text()
     return [json.loads(line) for line in text.splitlines()]

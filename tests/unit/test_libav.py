@@ -19,7 +19,7 @@ import pytest
 
 from framebuf.capture import open_source, pace
 from framebuf.capture import source as source_module
-from framebuf.capture.source import now
+from framebuf.capture.source import PATIENCE_S, now
 from framebuf.errors import SourceError
 from framebuf.frames import LIVE
 from framebuf.units import SECOND_NS
@@ -85,12 +85,13 @@ def stop():
 
 @pytest.fixture
 def opened(stop):
-    """Open a source; it is closed at the end of the test."""
+    """Open a source, patient for a busy machine's sake; it is closed at the end of the test."""
     sources = []
 
-    def opener(source, stop=stop, **more):
-        sources.append(open_source(source, fps=None, stop=stop, **more))
-        return sources[-1]
+    def opener(source, stop=stop, patience_s=20.0, **more):
+        opened = open_source(source, fps=None, stop=stop, patience_s=patience_s, **more)
+        sources.append(opened)
+        return opened
 
     yield opener
     for source in sources:
@@ -325,7 +326,7 @@ def test_a_frame_is_stamped_when_it_arrives_not_when_it_is_waited_for(serve, ope
     waiting.start()
     sent_at = now()
     sent.set()
-    waiting.join(10)
+    waiting.join(60)
     stamps = [*before, sent_at, grabs[0].captured, now()]
     assert stamps == sorted(stamps, key=lambda moment: moment.mono_ns)
     assert sent_at.utc_ns <= grabs[0].captured.utc_ns
@@ -401,7 +402,7 @@ def test_a_stream_whose_pictures_stay_as_they_are_is_opened_again_when_they_are_
 
 
 def test_a_stream_that_falls_silent_times_out(serve, opened):
-    source = opened(serve(jpeg(20), jpeg(60), jpeg(100), threading.Event()))
+    source = opened(serve(jpeg(20), jpeg(60), jpeg(100), threading.Event()), patience_s=3.0)
     for _ in range(3):
         source.grab()
     with pytest.raises(SourceError, match=r"reading http://127.*: it timed out"):
@@ -431,7 +432,7 @@ def test_a_stream_slower_than_the_usual_patience_is_waited_for_where_it_is_asked
 
 def test_a_stream_that_does_not_open_in_time_says_what_a_slower_one_needs(serve, opened):
     with pytest.raises(SourceError, match=r"it timed out; a camera that is slower needs"):
-        opened(serve(threading.Event()))
+        opened(serve(threading.Event()), patience_s=PATIENCE_S)
 
 
 def test_stop_ends_a_stream(serve, opened, stop):
@@ -526,7 +527,7 @@ def test_rtsp_comes_over_tcp_at_its_own_rate_until_the_server_goes(opened):
 
         with pytest.raises(SourceError, match=r"^the stream ended$"):
             list(iter(take, None))
-        serving.join(10)
+        serving.join(60)
     assert np.diff(stamps) == pytest.approx(40e6, abs=1e3), "the first has no time, and is guessed"
     assert seen == pytest.approx([10 + 10 * at for at in range(len(seen))], abs=6)
     assert len(seen) >= 19

@@ -290,7 +290,7 @@ def test_stop_ends_the_wait_for_the_next_picture(tmp_path, stop):
     thread = threading.Thread(target=grab)
     thread.start()
     stop.set()
-    thread.join(10)
+    thread.join(60)
     assert failures
 
 
