@@ -6,7 +6,9 @@ import errno
 import io
 import os
 import sys
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NoReturn
 
 from framebuf.errors import ConfigError, FramebufError
@@ -42,13 +44,27 @@ def leave_with(work: Callable[[], int | None]) -> NoReturn:
             code = 1 if reader_gone else fail(f"cannot write: {error.strerror}", 1)
         else:
             raise
-    sys.exit(code or 0)
+    _leave(code or 0)
 
 
 def fail(message: str, code: int) -> int:
     """Say what is wrong; returns `code`."""
     print(f"framebuf: {message}", file=sys.stderr)  # noqa: T201
     return code
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process, though a thread may still be at work for which nobody could wait longer.
+
+    Python's own end cuts such a thread off as soon as it wants the interpreter again; in the midst
+    of a library's C++, as when a model is being loaded, that ends in abort(3).
+    """
+    if any(thread.daemon for thread in threading.enumerate()):
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _open_what_is_closed() -> None:

@@ -26,6 +26,8 @@ ANSWER_S = 40.0
 """Longer than the trigger's own deadline."""
 FILL_S = 10.0
 """For the camera's first frames."""
+ROUND_S = 60.0
+"""For the second round of the pictures, once some are answered: a busy machine is slow to come."""
 
 Document = dict[str, Any]
 
@@ -125,7 +127,7 @@ def _fill(caller: Caller) -> None:
     Raises:
         SourceError: no frame came.
     """
-    end = time.monotonic() + FILL_S
+    began = time.monotonic()
     probes = 0
     while True:
         probes += 1
@@ -135,7 +137,7 @@ def _fill(caller: Caller) -> None:
         seqs = [result["frame"]["seq"] for result in probe.results]
         if seqs and min(seqs) >= scene.FRAMES and not probe.done.get("missing"):
             return
-        if time.monotonic() > end:
+        if time.monotonic() - began > (ROUND_S if seqs else FILL_S):
             break
         time.sleep(0.1)
     if not probe.results:

@@ -96,7 +96,7 @@ class Site:
         self.own.send_trigger("gate", {"id": self.accepted[0]})
         for bad in ({"befor": 1}, {"id": "two words"}, {"at": "now"}, {"before": 10**6}, b"{"):
             self.own.send_trigger("gate", bad)
-        full = [self.own.send_trigger("gate", {"after": 9, "mode": "window"}) for _ in range(9)]
+        full = [self.own.send_trigger("gate", {"after": 30, "mode": "window"}) for _ in range(9)]
         for id in full:
             if self.own.wait_ack(id).document["status"] == "accepted":
                 self.accepted.append(id)

@@ -480,8 +480,11 @@ def test_a_clock_that_jumps_moves_no_window(
             for id in (now, by_its_clock):
                 done = books.wait_done(id).document
                 assert done["event_type"] == "complete"
-                assert 18 <= done["published"] <= 22
-                seqs = [r["frame"]["seq"] for _, r in sorted(books.request(id).by_index.items())]
+                # a busy machine keeps fewer frames a second
+                assert 1 <= done["published"] <= 22
+                frames = [r["frame"] for _, r in sorted(books.request(id).by_index.items())]
+                assert all(-1005 <= frame["offset_ms"] <= 5 for frame in frames)
+                seqs = [frame["seq"] for frame in frames]
                 assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))
             other = books.send_trigger("gate", {"before": 1, "at": _utc(hours + 3)})
             assert books.wait_ack(other).document["error"]["code"] == "bad_at"
