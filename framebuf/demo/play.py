@@ -26,7 +26,7 @@ ANSWER_S = 40.0
 """Longer than the trigger's own deadline."""
 FILL_S = 10.0
 """For the camera's first frames."""
-ROUND_S = 60.0
+ROUND_S = 30.0
 """For the second round of the pictures, once some are answered: a busy machine is slow to come."""
 
 Document = dict[str, Any]
