@@ -180,6 +180,19 @@ def test_center_crop_of_a_frame_of_the_right_size_is_the_centre_itself():
     np.testing.assert_array_equal(slot, frame[16:240, 16:240])
 
 
+def least_peak(work):
+    """Bytes that it allocates at most at a time; other threads' add to some of the turns."""
+    peaks = []
+    for _ in range(5):
+        tracemalloc.start()
+        try:
+            work()
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    return min(peaks)
+
+
 @pytest.mark.parametrize("resize", ["letterbox", "stretch", "center-crop"])
 @pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
@@ -187,13 +200,7 @@ def test_writing_allocates_no_picture(layout, dtype, resize):
     slot = np.zeros(spec(layout, dtype).rows(1)[1:], dtype)
     preparer, frame = Preparer(spec(layout, dtype), resize), picture()
     preparer.write(frame, slot)
-    tracemalloc.start()
-    try:
-        preparer.write(frame, slot)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak < 64 * 96
+    assert least_peak(lambda: preparer.write(frame, slot)) < 64 * 96
 
 
 def test_a_part_of_a_frame_and_a_frozen_frame_are_read_as_they_are():
@@ -361,10 +368,4 @@ def test_writing_a_part_allocates_no_picture():
     slot, preparer, frame = np.zeros((64, 96, 3), np.uint8), Preparer(spec()), picture(400, 600)
     part = Part(100, 50, 300, 200)
     preparer.write(part.of(frame), slot)
-    tracemalloc.start()
-    try:
-        preparer.write(part.of(frame), slot)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak < 64 * 96
+    assert least_peak(lambda: preparer.write(part.of(frame), slot)) < 64 * 96

@@ -6,6 +6,7 @@ import json
 import logging
 import queue
 import time
+import uuid
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -347,9 +348,11 @@ def test_check_tells_servers_that_are_away_and_what_answers_instead(
     near = Path(__file__).parents[1] / "assets/tiny-n.onnx"
     file = tmp_path / "f.toml"
 
+    rings = f"/dev/shm/framebuf-test-{uuid.uuid4().hex}"
+
     def checked(address):
         file.write_text(
-            f'[node]\nring_dir = "/dev/shm/framebuf-test-{tmp_path.name}"\n'
+            f'[node]\nring_dir = "{rings}"\n'
             f'state_dir = "{tmp_path}/state"\n[mqtt]\nhost = "127.0.0.1"\nport = 1\n'
             f'[[camera]]\nname = "c"\nsource = "/nowhere.mp4"\nmodels = ["net"]\n'
             f'[[model]]\nname = "net"\npath = "http://{address}/net"\ntask = "raw"\n'
