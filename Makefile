@@ -89,7 +89,7 @@ whose: $(READY) ## 10,000 numbered frames: every answer belongs to its frame; a 
 
 systemd-test: $(READY) ## the package on real systemds, Debian 12 and trixie; as root, 90 s
 	@sh tests/debian-packages.sh tests/systemd/debian-packages.txt
-	@$(BIN)/pytest --timeout 600 tests/systemd $(ARGS)
+	@$(BIN)/pytest --timeout 2400 tests/systemd $(ARGS)
 
 container-test: $(READY) ## the container image, built with buildah and tried; as root
 	@sh tests/debian-packages.sh tests/container/debian-packages.txt

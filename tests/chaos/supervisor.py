@@ -117,11 +117,11 @@ class Supervisor:
         if self._thread.ident is None:
             return None
         self._stopping.set()
-        self._thread.join(30)
+        self._thread.join(60)
         assert not self._thread.is_alive()
         return self.lives[-1].returncode if self.lives else None
 
-    def wait_for(self, ready: Callable[[], T | None], what: str, timeout_s: float = 30.0) -> T:
+    def wait_for(self, ready: Callable[[], T | None], what: str, timeout_s: float = 120.0) -> T:
         """Until an answer that is true, asked at each change."""
         end = time.monotonic() + timeout_s
         with self._changed:
@@ -131,7 +131,7 @@ class Supervisor:
                 self._changed.wait(left)
             return answer
 
-    def wait_ready(self, number: int = 0, timeout_s: float = 30.0) -> Life:
+    def wait_ready(self, number: int = 0, timeout_s: float = 120.0) -> Life:
         """Until the life of a number, from 0, or a later one, has said READY."""
 
         def ready() -> Life | None:
@@ -139,7 +139,7 @@ class Supervisor:
 
         return self.wait_for(ready, f"READY of life {number}", timeout_s)
 
-    def wait_end(self, number: int = 0, timeout_s: float = 30.0) -> Life:
+    def wait_end(self, number: int = 0, timeout_s: float = 120.0) -> Life:
         """Until the process of a number, from 0, has ended."""
 
         def ended() -> Life | None:
@@ -148,7 +148,7 @@ class Supervisor:
 
         return self.wait_for(ended, f"end of life {number}", timeout_s)
 
-    def wait_given_up(self, timeout_s: float = 30.0) -> Life:
+    def wait_given_up(self, timeout_s: float = 120.0) -> Life:
         """Until the service ended and is not to be started again."""
         self.wait_for(lambda: self._ended, "last end", timeout_s)
         return self.life

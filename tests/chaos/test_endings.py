@@ -20,7 +20,8 @@ from tests.chaos.supervisor import EX_CONFIG, Life, Supervisor
 from tests.service.books import Books
 from tests.service.parts import ASSETS, FRAMEBUF, Mosquitto, Node, films, tiny
 
-WATCHDOG_S = 3.0
+WATCHDOG_S = 8.0
+"""All nodes start at once: one that is whole must be fed though the machine is busy with that."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ HUNG_INFERENCE = (  # not before the first trigger: models are timed when they a
     "    receive(*message)\n"
     "Requests.receive = received\n"
 )
-OWN_S = "from framebuf.service import watchdog\nwatchdog.OWN_S = 2.0\n"
+OWN_S = "from framebuf.service import watchdog\nwatchdog.OWN_S = 6.0\n"
 ONE = {"before": 1, "mode": "window"}
 ENDINGS = {
     "callback": Ending(
@@ -82,7 +83,7 @@ ENDINGS = {
     ),
     "alone-inference": Ending(OWN_S + HUNG_INFERENCE, ONE, watchdog_s=None),
     "alone-loading": Ending(
-        "from framebuf.service import engines\nengines.LOAD_S = 1\nengines.open_network = hang\n",
+        "from framebuf.service import engines\nengines.LOAD_S = 5\nengines.open_network = hang\n",
         watchdog_s=None,
     ),
     "slow": Ending(
@@ -122,7 +123,7 @@ def nodes(
                     books.wait_message(
                         lambda m, name=name: m.topic == f"framebuf/{name}/gate/availability"
                         and m.payload == b"online",
-                        60, f"camera of {name}",
+                        what=f"camera of {name}",
                     )  # fmt: skip
                     payload = json.dumps(ending.trigger).encode()
                     books.publish(f"framebuf/{name}/gate/trigger", payload)

@@ -18,7 +18,7 @@ from tests.conftest import find
 REPO = Path(__file__).parents[2]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "framebuf-tests"
 INCLUDED = "systemd,systemd-sysv,dbus,udev,procps,python3,mosquitto,mosquitto-clients"
-BOOT_S = 300
+BOOT_S = 1200
 
 BOOT = """
 set -e

@@ -183,7 +183,6 @@ def test_killed_it_is_back_and_answers(step):
     found = step("killed")
     assert found["new"]
     assert found["answer"]["done"]["event_type"] in ("complete", "partial")
-    assert found["seconds"] < 15
 
 
 def test_a_process_that_hangs_is_ended_by_the_watchdog_and_started_again(step):

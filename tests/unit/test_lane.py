@@ -196,6 +196,14 @@ def assert_each_saw_its_own(answers):
     assert {number: seen(result) for number, result in answers.items()} == {n: n for n in answers}
 
 
+def wait_idle(lane):
+    """Until no run is left: its answers may be out a moment before it has ended."""
+    end = time.monotonic() + SOON_S
+    while "0 waiting, <Timeline 0 running, 0 to come>" not in repr(lane):
+        assert time.monotonic() < end, repr(lane)
+        time.sleep(0.001)
+
+
 def nothing_more(queue):
     with pytest.raises(Empty):
         queue.get(timeout=0.05)
@@ -636,4 +644,5 @@ def test_under_load_from_all_sides_every_frame_is_answered_once_or_given_back_on
     answers = bench.wait((submitted - given_back).total())
     assert Counter(list(answers)) == submitted - given_back
     assert_each_saw_its_own({n: r for n, r in answers.items() if r.error is None})
+    wait_idle(lane)
     assert repr(lane) == "<Lane test 0 waiting, <Timeline 0 running, 0 to come>, 3 contexts>"
