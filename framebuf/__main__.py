@@ -10,6 +10,8 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from framebuf import shell
+
 
 def main() -> None:
     """Do what the command line says."""
@@ -17,12 +19,11 @@ def main() -> None:
     if path is None:
         from framebuf.cli import main as command_line  # noqa: PLC0415
 
-        command_line()
+        shell.end_process(command_line)
         return
-    from framebuf import shell  # noqa: PLC0415
     from framebuf.service.start import start  # noqa: PLC0415
 
-    shell.leave_with(partial(start, path))
+    shell.end_process(partial(shell.leave_with, partial(start, path)))
 
 
 def daemons_configuration(words: list[str]) -> Path | None:

@@ -44,7 +44,7 @@ def leave_with(work: Callable[[], int | None]) -> NoReturn:
             code = 1 if reader_gone else fail(f"cannot write: {error.strerror}", 1)
         else:
             raise
-    _leave(code or 0)
+    sys.exit(code or 0)
 
 
 def fail(message: str, code: int) -> int:
@@ -53,18 +53,22 @@ def fail(message: str, code: int) -> int:
     return code
 
 
-def _leave(code: int) -> NoReturn:
-    """End the process, though a thread may still be at work for which nobody could wait longer.
+def end_process(main: Callable[[], None]) -> None:
+    """Run what leaves with a code, and end the process with it, whichever threads are at work.
 
-    Python's own end cuts such a thread off as soon as it wants the interpreter again; in the midst
-    of a library's C++, as when a model is being loaded, that ends in abort(3).
+    Python's own end cuts off a thread that nobody could wait for any longer, as soon as it wants
+    the interpreter again; in the midst of a library's C++, as when a model is being loaded, that
+    ends in abort(3).
     """
-    if any(thread.daemon for thread in threading.enumerate()):
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError):
-                stream.flush()
-        os._exit(code)
-    sys.exit(code)
+    try:
+        main()
+    except SystemExit as end:
+        if isinstance(end.code, int) and any(thread.daemon for thread in threading.enumerate()):
+            for stream in (sys.stdout, sys.stderr):
+                with suppress(OSError):
+                    stream.flush()
+            os._exit(end.code)
+        raise
 
 
 def _open_what_is_closed() -> None:

@@ -40,7 +40,7 @@ class Demo:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-c", "from framebuf.cli import main; main()", "demo", *arguments],
+            [sys.executable, "-m", "framebuf", "demo", *arguments],
             cwd=self.folder,
             env={
                 **os.environ,

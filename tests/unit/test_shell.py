@@ -27,7 +27,7 @@ def work():
     print("done")
     return 130
 
-shell.leave_with(work)
+shell.end_process(lambda: shell.leave_with(work))
 """
 
 
