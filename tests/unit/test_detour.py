@@ -298,7 +298,7 @@ def test_without_a_fallback_an_error_tells_in_time_that_none_answers():
 def test_the_thread_overtakes_by_itself():
     bed = Bed()
     bed.detour.start()
-    outcomes = bed.submit(2, left_s=0.2)
+    outcomes = bed.submit(2, left_s=1.0)
     bed.servers.take()
     end = time.monotonic() + 60
     while len(bed.local.backlog) < 2:

@@ -254,13 +254,13 @@ def test_a_frame_stays_leased_until_its_picture_is_made(bench):
 def test_a_result_waits_for_its_picture_only_so_long_and_says_that_it_was_dropped(
     bench, monkeypatch
 ):
-    let_wait(monkeypatch, 100 * MS)
+    let_wait(monkeypatch, 1000 * MS)
     bench.trigger(before=2)
     started = time.monotonic_ns()
     bench.answer(found(), found())
     assert bench.begun.get(timeout=SOON_S) == colour(6)  # and nobody opens the gate
     assert bench.results(2) == [(0, "dropped"), (1, "dropped")]
-    assert time.monotonic_ns() - started >= 100 * MS
+    assert time.monotonic_ns() - started >= 1000 * MS
     assert bench.done()["event_type"] == "complete"
     bench.open_gate(2)  # what comes now is too late
     let_wait(monkeypatch, HOUR_NS)
@@ -288,7 +288,7 @@ def test_what_finds_the_encoders_queue_full_is_dropped_at_once(bench, monkeypatc
 
 
 def test_a_deadline_sends_what_is_answered_without_the_picture_it_waits_for(bench):
-    bench.trigger(before=2, deadline="50ms")
+    bench.trigger(before=2, deadline="2s")
     bench.answer(found("cat"))
     assert bench.results(1) == [(0, "dropped")]
     done = bench.done()
