@@ -25,7 +25,7 @@ HOST = "127.0.0.1"
 KINDS = ("mosquitto", "iotcore")
 _PLACES = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
 """Where packages put mosquitto, and a user's PATH may not look."""
-_START_S = 10.0
+_START_S = 30.0
 _STOP_S = 5.0
 _TRIES = 3
 """Another program may take the free port before the broker does."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 MEMORY = Path("/dev/shm")
-_CONNECT_S = 10.0
+_CONNECT_S = 30.0
 _READY_S = 60.0
 _STOP_S = 20.0
 """Longer than the daemon's own patience with its parts."""

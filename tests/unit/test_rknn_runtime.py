@@ -24,7 +24,7 @@ from framebuf.models.runtimes import open_runtime, platform_of, rknngarbage
 from framebuf.models.runtimes.rknn import RknnRuntime
 from framebuf.models.runtimes.rknnfile import RknnFile
 from framebuf.models.runtimes.rknnfit import check_chip, core_mask
-from framebuf.models.runtimes.vendorlog import VendorLog
+from framebuf.models.runtimes.vendorlog import VendorLog, take_over
 
 ASSETS = Path(__file__).parents[1] / "assets"
 BATCH_1, BATCH_4 = (ASSETS / f"tiny-rk3588-i8-batch{batch}.rknn" for batch in (1, 4))
@@ -351,8 +351,7 @@ def test_each_thread_hears_what_it_caused():
             meet.wait()
             logging.getLogger("acuityLogger").error("about %s", log.name)
 
-    with logs[0].opening():
-        pass  # the vendor's logger is ours from now on
+    take_over()
     threads = [threading.Thread(target=call, args=(log,)) for log in logs]
     for thread in threads:
         thread.start()
