@@ -39,7 +39,7 @@ def test_concurrent_triggers_each_get_every_frame_once_and_every_answer_is_its_f
     node = Node(
         tmp_path,
         mosquitto.port,
-        f'[[camera]]\nname = "gate"\nsource = "{video}"\nfps = {KEPT_A_SECOND}\nbuffer = "6s"\n'
+        f'[[camera]]\nname = "gate"\nsource = "{video}"\nfps = {KEPT_A_SECOND}\nbuffer = "20s"\n'
         f'models = ["obj"]\n[camera.trigger]\ndeadline = "90s"\n'
         + nanodet(more="batch_sizes = [8]\nruntimes = 2\n"),
         name="main",
