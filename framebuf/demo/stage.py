@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 MEMORY = Path("/dev/shm")
 _CONNECT_S = 30.0
-_READY_S = 60.0
+_READY_S = 120.0
 _STOP_S = 20.0
 """Longer than the daemon's own patience with its parts."""
 
