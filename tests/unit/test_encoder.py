@@ -75,7 +75,7 @@ def desk(request):
     yield desk
     if desk._gate is not None:
         desk.open_gate(1000)
-    desk.encoder.stop()
+    desk.encoder.stop(60.0)
     assert not desk.encoder._thread.is_alive()
     assert all(lease.released.is_set() for lease in desk.leases.values() if lease)
 

@@ -157,7 +157,7 @@ def bench(request, monkeypatch):
         yield bench
         bench.open_gate(10_000)
         bench.requests.stop(0.0)
-        bench.encoder.stop()
+        bench.encoder.stop(60.0)
         while not bench.broker.said.empty():
             bench.next()
         bench.requests.settle()

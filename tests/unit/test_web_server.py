@@ -35,7 +35,7 @@ def serving(site, port: int):
         wait(lambda: answers(port))
         yield web
     finally:
-        web.stop()
+        web.stop(60.0)
         assert not web._thread.is_alive()
 
 
@@ -146,14 +146,14 @@ def test_an_address_that_is_taken_is_told_and_tried_again(site, monkeypatch, cap
         assert caplog.text.count("no page at") == 1
     finally:
         other.close()
-        web.stop()
+        web.stop(60.0)
 
 
 def test_a_stop_while_the_address_is_taken_ends_too(site):
     with socket.create_server(("127.0.0.1", free_port())) as other:
         web = Server(site.app(), other.getsockname())
         web.start()
-        web.stop()
+        web.stop(60.0)
         assert not web._thread.is_alive()
 
 
@@ -192,7 +192,7 @@ def test_who_does_not_read_is_let_go_and_takes_no_memory(monkeypatch):
                     got += len(more)
             assert got < flood.MOST * 65536 / 4, "all of it was kept for who does not read"
     finally:
-        web.stop()
+        web.stop(60.0)
 
 
 def listens(port: int) -> bool:
