@@ -29,7 +29,7 @@ def node(mosquitto: Mosquitto, tmp_path_factory: pytest.TempPathFactory) -> Iter
     folder = tmp_path_factory.mktemp("node")
     film = make_video(folder / "film.mp4", FRAMES, (320, 240), fps=50)
     cameras = "".join(
-        f'[[camera]]\nname = "{store}"\nsource = "{film}"\nbuffer = 80\nstore = "{store}"\n'
+        f'[[camera]]\nname = "{store}"\nsource = "{film}"\nbuffer = 200\nstore = "{store}"\n'
         'memory = "64 MiB"\nmodels = ["tiny"]\n'
         for store in ("raw", "encoded")
     )

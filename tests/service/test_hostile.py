@@ -33,9 +33,9 @@ WAIT_S = 60.0
 @pytest.fixture(scope="module")
 def node(mosquitto: Mosquitto, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     folder = tmp_path_factory.mktemp("node")
-    film = make_video(folder / "film.mp4", 50)
+    film = make_video(folder / "film.mp4", 50, (320, 240))
     camera = (
-        f'[[camera]]\nname = "gate"\nsource = "{film}"\nfps = 20\nbuffer = 40\nmodels = ["tiny"]\n'
+        f'[[camera]]\nname = "gate"\nsource = "{film}"\nfps = 20\nbuffer = 120\nmodels = ["tiny"]\n'
     )
     node = Node(folder, mosquitto.port, f"{camera}{tiny()}", name=NODE)
     with node.running():

@@ -18,9 +18,9 @@ from tests.service.parts import FRAMEBUF, Mosquitto, Node, tiny
 @pytest.fixture(scope="module")
 def node(mosquitto: Mosquitto, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     folder = tmp_path_factory.mktemp("node")
-    film = make_video(folder / "film.mp4", 50)
+    film = make_video(folder / "film.mp4", 50, (320, 240))
     cameras = "".join(
-        f'[[camera]]\nname = "{name}"\nsource = "{film}"\nfps = 20\nbuffer = 40\n'
+        f'[[camera]]\nname = "{name}"\nsource = "{film}"\nfps = 20\nbuffer = 120\n'
         'models = ["tiny"]\n'
         for name in ("gate", "yard")
     )
@@ -186,7 +186,7 @@ def test_info_says_what_the_node_is(books: Books) -> None:
             what="info",
         ).payload
     )  # fmt: skip
-    assert info["cameras"]["gate"]["history"] == 40
+    assert info["cameras"]["gate"]["history"] == 120
     assert info["models"]["tiny"]["inputs"] == [8, 3, 256, 128]
     assert info["limits"]["max_pending"] == 4
 
