@@ -25,7 +25,7 @@ PENDING = 8
 GROWTH_KIB = 16 * 1024
 
 
-@pytest.mark.timeout(120 + 2 * WITHHELD_S)
+@pytest.mark.timeout(300 + 2 * WITHHELD_S)
 def test_withheld_pubacks_fill_the_queue_and_all_comes_in_order_when_the_line_is_cut(
     own_mosquitto: Mosquitto, tmp_path: Path
 ) -> None:
