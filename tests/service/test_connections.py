@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -73,7 +74,7 @@ def test_a_broker_without_mqtt_5_is_spoken_to_in_3_1_1(
     mosquitto: Mosquitto, tmp_path: Path, how: str
 ) -> None:
     film = make_video(tmp_path / "film.mp4", 50)
-    name = f"old-{how[:4]}"
+    name = f"old-{uuid.uuid4().hex[:8]}"
     with Gateway(free_port(), mosquitto.port) as old, Books.open(mosquitto.port, name) as books:
         old.without_5 = how  # type: ignore[assignment]
         books.publish(f"framebuf/{name}/gate/trigger", b'{"id":"before"}', retain=True)
@@ -206,10 +207,11 @@ def test_a_message_on_which_the_broker_closes_is_given_up_and_the_next_goes_out(
 def test_an_acknowledgement_does_not_go_out_over_another_connection(
     mosquitto: Mosquitto,
 ) -> None:
-    with gateway(mosquitto) as gate, Kept(gate.port, "acked", expiry_s=60) as kept:
+    name = f"acked-{uuid.uuid4().hex}"  # the session outlives the test
+    with gateway(mosquitto) as gate, Kept(gate.port, name, expiry_s=60) as kept:
         assert kept.broker.connected.wait(WAIT_S)
         settled = threading.Event()
-        kept.broker.publish(Outgoing("acked/in", b"first", acknowledged=settled.set))
+        kept.broker.publish(Outgoing(f"{name}/in", b"first", acknowledged=settled.set))
         first = kept.heard.get(timeout=WAIT_S)
         assert settled.wait(WAIT_S), "else it is published again"
         gate.drop_all()
@@ -220,7 +222,7 @@ def test_an_acknowledgement_does_not_go_out_over_another_connection(
         gate.drop_all()
         again = kept.heard.get(timeout=WAIT_S)
         kept.broker.acknowledge(again)
-        kept.broker.publish(Outgoing("acked/in", b"second"))
+        kept.broker.publish(Outgoing(f"{name}/in", b"second"))
         assert kept.heard.get(timeout=WAIT_S).payload == b"second"
 
 
@@ -228,19 +230,20 @@ def test_what_expires_while_the_node_is_away_never_comes_and_of_the_rest_what_is
     mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "RESUMED_NS", 60 * 10**9)  # however slowly it comes
+    name = f"expires-{uuid.uuid4().hex}"  # the session outlives the test
     with (
         gateway(mosquitto) as gate,
-        Kept(gate.port, "expires", expiry_s=60) as kept,
+        Kept(gate.port, name, expiry_s=60) as kept,
         Books.open(mosquitto.port, "none") as sender,
     ):
         assert kept.broker.connected.wait(WAIT_S)
-        kept.broker.publish(Outgoing("expires/in", b"it has subscribed"))
+        kept.broker.publish(Outgoing(f"{name}/in", b"it has subscribed"))
         kept.broker.acknowledge(kept.heard.get(timeout=WAIT_S))
         gate.hold()
         until(lambda: not kept.broker.connected.is_set(), "the loss")
         for seconds in (1, 100):
             sender.publish(
-                "expires/in", b"%d" % seconds, properties={"MessageExpiryInterval": seconds}
+                f"{name}/in", b"%d" % seconds, properties={"MessageExpiryInterval": seconds}
             )
         time.sleep(2.1)  # the broker counts whole seconds
         gate.let_in()
