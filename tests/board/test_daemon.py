@@ -160,7 +160,7 @@ def test_a_fault_of_the_npu_ends_in_a_result_that_says_so_and_never_in_a_wrong_a
             assert words in result["error"]["message"]
             assert "outputs" not in result
     assert_right(*line.ask(""))
-    results, done = line.ask("hang=run", deadline="4s")
+    results, done = line.ask("hang=run", deadline="8s")
     assert done["missing"] == {"deadline": 8}, done
     assert results == []
     line.node.kill()

@@ -211,6 +211,7 @@ def test_what_others_write_while_a_model_opens_goes_its_way(capfd):
     stop = threading.Event()
 
     def write():
+        os.write(1, b"another line\n")
         while not stop.wait(0.001):
             os.write(1, b"another line\n")
 
