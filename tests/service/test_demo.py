@@ -336,6 +336,15 @@ def test_the_buffer_is_full_once_a_whole_window_lies_in_the_second_round():
     assert len(client.sent) == 3
 
 
+def test_a_camera_that_has_given_some_frames_has_longer_for_the_second_round(monkeypatch):
+    from framebuf.demo import play
+
+    monkeypatch.setattr(play, "FILL_S", 0.0)
+    client = Scripted(answered(0), answered(1), answered(5))
+    play._fill(client)
+    assert len(client.sent) == 3
+
+
 def test_a_camera_that_gives_no_frames_is_told_with_the_reason(monkeypatch):
     from framebuf.demo import play
     from framebuf.errors import SourceError
