@@ -15,7 +15,8 @@ from framebuf.models.platforms import SERVERS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from framebuf.models.context import Context, Measured
+    from framebuf.models.context import Context
+    from framebuf.models.measured import Measured
     from framebuf.models.network import Network
 
 TRIES = 3

@@ -1,0 +1,46 @@
+"""What one full batch takes, measured."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from framebuf.models.batch import Batch
+    from framebuf.models.reader import Reader
+    from framebuf.models.runtimes import Runtime
+
+
+class Measured(NamedTuple):
+    """Milliseconds a batch."""
+
+    prepare_ms: float
+    infer_ms: float
+    read_ms: float
+
+
+def measure(
+    runtime: Runtime, batch: Batch, reader: Reader, picture: NDArray[np.uint8], runs: int
+) -> Measured:
+    """Fill the batch with `picture`, run and read it: of each part the best of `runs`.
+
+    The first run is slower, and a warm-up.
+
+    Raises:
+        InferenceError: the runtime failed.
+    """
+    found = []
+    for _ in range(runs):
+        begun = time.perf_counter()
+        batch.clear()
+        for _ in range(batch.size):
+            batch.add(picture)
+        prepared = time.perf_counter()
+        outputs = runtime.infer(batch.tensor)
+        inferred = time.perf_counter()
+        reader.read(outputs, batch.placements)
+        found.append((prepared - begun, inferred - prepared, time.perf_counter() - inferred))
+    return Measured(*(min(part) * 1e3 for part in zip(*found, strict=True)))
