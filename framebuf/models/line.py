@@ -63,14 +63,15 @@ class Line:
         if run.turn is not None:
             return self.backlog.take_of(run.turn, now_ns)
         served = not run.reserved and self.waiting <= 0
-        if not len(self.backlog) or served or self.backlog.alone(now_ns) is not None:
+        job = None if served else self.backlog.take(now_ns)
+        if job is None:
             self.release(run)  # nothing to help with, to wait for
             run.closed |= not helps
             return None
         if run.reserved:
             self._reserve(run, -1)
         run.taken += 1
-        return self.backlog.take(now_ns)
+        return job
 
     def _reserve(self, run: Run, frames: int) -> None:
         run.reserved += frames
