@@ -79,9 +79,9 @@ class Bed:
         """What the thread would do so much later."""
         with self.detour._lock:
             later = time.monotonic_ns() + round(after_s * SECOND_NS)
-            failed, _ = self.detour._overtake(later)
-        for frame in failed:
-            module._fail(frame.job, "net")
+            failed, _ = self.detour._routes.overtake(later)
+        for job in failed:
+            module._fail(job, "net")
 
 
 def job_of(outcome, turn, now, left_s):
