@@ -38,6 +38,10 @@ class Loaded(msgspec.Struct, frozen=True):
         """An error about `key`, such as `camera[0].memory`, that names its file and line."""
         return ConfigError(_where(self.file, self.lines, key), what, remedy)
 
+    def located(self, error: ConfigError, table: str = "") -> ConfigError:
+        """An error of a part, which knows its key below `table.`, with the file and the line."""
+        return self.error(f"{table}{error.where}", error.what, error.remedy)
+
 
 def read(path: Path) -> Loaded:
     """Read a configuration file. Relative paths in it start at its folder.
