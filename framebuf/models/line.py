@@ -48,7 +48,10 @@ class Line:
         return Run(context, step.size, cores, self.plan.ns(step), turn=turn)
 
     def reserve(self, run: Run) -> None:
-        """Have as many waiting frames meant for a run as it has room for. At least one waits."""
+        """Have as many waiting frames meant for a run as it has room for.
+
+        Not where `waiting` is below 0: there are none to give, nor any to take away.
+        """
         self._reserve(run, min(run.room, self.waiting))
 
     def release(self, run: Run) -> None:

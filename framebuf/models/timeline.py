@@ -36,7 +36,7 @@ class Timeline:
         run.number, run.since_ns = self._begun, now_ns
 
     def end(self, run: Run, following: Run | None, now_ns: int) -> bool:
-        """Whether `following` has begun at once: it may."""
+        """It is over. Begins `following` at once where that may; whether it did."""
         self._runs.remove(run)
         if following is None or not self.may_begin(following):
             return False
