@@ -18,7 +18,7 @@ from framebuf.service.requests import Requests
 from framebuf.service.state import State
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import ExitStack
 
     from framebuf.capture.camera import Camera
@@ -82,13 +82,7 @@ class FrontEnd:
             else:
                 requests.receive(message)
 
-        session = _session(config, topics, discovery)
-        try:
-            broker = Broker(
-                config.mqtt, session, counters, on_message=receive, greeting=state.greeting
-            )
-        except ConfigError as error:
-            raise loaded.located(error) from error
+        broker = _broker(loaded, _session(config, topics, discovery), counters, receive, state)
         requests = Requests(
             config.node, config.mqtt.response_prefix, topics, feeds, broker,
             counters, boot_id, encoder, last_images, onlooker,
@@ -125,6 +119,17 @@ class FrontEnd:
     def __repr__(self) -> str:
         there = "connected" if self.broker.connected.is_set() else "not connected"
         return f"<FrontEnd {there}, {self.requests!r}>"
+
+
+def _broker(
+    loaded: Loaded, session: Session, counters: Counters, receive: Callable[[Message], None],
+    state: State,
+) -> Broker:  # fmt: skip
+    mqtt = loaded.config.mqtt
+    try:
+        return Broker(mqtt, session, counters, on_message=receive, greeting=state.greeting)
+    except ConfigError as error:
+        raise loaded.located(error) from error
 
 
 def _session(config: Config, topics: Topics, discovery: Discovery) -> Session:
