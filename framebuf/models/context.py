@@ -86,16 +86,14 @@ class Context:
         """How long before its turn a tensor of so many frames is begun; nanoseconds."""
         return SPARE_NS + 3 * self.prepare_ns * frames // 2
 
-    def measure(self, size: int, picture: NDArray[np.uint8], runs: int) -> Measured:
-        """Time a full batch of `picture`: of each part the best of `runs`.
-
-        For whoever does not `start` it; the first run is slower, and a warm-up.
+    def measure(self, size: int, picture: NDArray[np.uint8]) -> Measured:
+        """Time a full batch of `picture`, for whoever has not yet started it.
 
         Raises:
             InferenceError: the runtime failed.
         """
         batch = self._memories[0].sized(size)
-        best = measure(self._runtime, batch, self._reader, picture, runs)
+        best = measure(self._runtime, batch, self._reader, picture)
         self.prepare_ns = round(best.prepare_ms * 1e6 / size)
         return best
 

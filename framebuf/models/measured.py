@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from framebuf.models.runtimes import Runtime
 
 
+LEAST, MOST = 2, 6
+"""Runs: a warm-up and one that counts; and what is quick, until BRIEF_S, as often again."""
+BRIEF_S = 0.06
+"""A busy moment is longer than a quick batch, and would give a daemon a worse plan for its life."""
+
+
 class Measured(NamedTuple):
     """Milliseconds a batch."""
 
@@ -22,18 +28,15 @@ class Measured(NamedTuple):
     read_ms: float
 
 
-def measure(
-    runtime: Runtime, batch: Batch, reader: Reader, picture: NDArray[np.uint8], runs: int
-) -> Measured:
-    """Fill the batch with `picture`, run and read it: of each part the best of `runs`.
-
-    The first run is slower, and a warm-up.
+def measure(runtime: Runtime, batch: Batch, reader: Reader, picture: NDArray[np.uint8]) -> Measured:
+    """Fill the batch with `picture`, run and read it, some times: of each part the best.
 
     Raises:
         InferenceError: the runtime failed.
     """
-    found = []
-    for _ in range(runs):
+    found: list[tuple[float, float, float]] = []
+    until = time.perf_counter() + BRIEF_S
+    while len(found) < LEAST or (len(found) < MOST and time.perf_counter() < until):
         begun = time.perf_counter()
         batch.clear()
         for _ in range(batch.size):
