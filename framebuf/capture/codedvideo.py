@@ -49,13 +49,20 @@ class CodedVideo:
         """Take over a video that was just opened.
 
         Raises:
-            SourceError: its codec is none that a ring of packets takes; it is closed then.
+            SourceError: its codec is none that a ring of packets takes, or nothing says in which
+                order its pictures are shown; it is closed then.
         """
         if video.codec not in CODECS:
             video.close()
             raise SourceError(
                 f'{video.name} sends {video.codec}; store = "encoded" takes '
                 f'{", ".join(CODECS)}: give its camera store = "raw"'
+            )
+        if video.codec not in INTRA and video.delay and not video.has_times:
+            video.close()
+            raise SourceError(
+                f"{video.name} sends B-frames without times, and only decoding tells their order: "
+                'give its camera store = "raw"'
             )
         return cls(video)
 

@@ -121,6 +121,19 @@ def test_a_folder_and_a_codec_that_no_ring_of_packets_takes_name_the_other_store
         open_source(str(film), stop=stop, encoded=True)
 
 
+def test_pictures_whose_order_nothing_tells_name_the_other_store(tmp_path, directory, at_once):
+    film = encoded_film(tmp_path / "film.h264", 30, codec="libx264", bf="3")
+    with pytest.raises(SourceError, match=r'without times.*store = "raw"'):
+        open_source(str(film), stop=threading.Event(), encoded=True)
+    film = encoded_film(tmp_path / "plain.h264", 30, codec="libx264", bf="0")
+    source = open_source(str(film), stop=threading.Event(), encoded=True)
+    found = list(pictures(recorded(directory, source, 30)))
+    source.close()
+    expected = decoded_film(film)
+    assert [position for _, position, _ in found] == list(range(30))
+    assert all(np.array_equal(pixels, expected[position]) for _, position, pixels in found)
+
+
 class JpegCapture(FakeCapture):
     """A device whose JPEGs stay as they are where it is asked for that."""
 
