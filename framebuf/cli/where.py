@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from framebuf.cli.config_file import DEFAULT_PATH
+from framebuf.cli import config_file
 
 if TYPE_CHECKING:
     from framebuf.config import Mqtt
@@ -48,7 +48,9 @@ def broker_of(
     from framebuf.contract import Topics  # noqa: PLC0415
 
     needless = host and (node or any_node)
-    path = config or (DEFAULT_PATH if DEFAULT_PATH.exists() and not needless else None)
+    path = config
+    if path is None and not needless and config_file.is_there():
+        path = config_file.DEFAULT_PATH
     if path is not None:
         loaded = configuration.load(path).config
         mqtt, name = loaded.mqtt, loaded.node.name
