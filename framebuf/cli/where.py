@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from framebuf.contract import Topics
 
 ConfigOption = Annotated[
-    Path | None, typer.Option("-c", "--config", help="Whose broker and node to use.")
+    Path | None, typer.Option("-c", "--config", help="Whose broker and node; [mqtt] alone will do.")
 ]
 HostOption = Annotated[str | None, typer.Option("--host", help="The broker, instead of -c's.")]
 PortOption = Annotated[int | None, typer.Option("--port", min=1, max=65535, help="Its port.")]
@@ -52,7 +52,7 @@ def broker_of(
     if path is None and not needless and config_file.is_there():
         path = config_file.DEFAULT_PATH
     if path is not None:
-        loaded = configuration.load(path).config
+        loaded = configuration.load_client(path).config
         mqtt, name = loaded.mqtt, loaded.node.name
     else:
         mqtt, name = configuration.Mqtt(), configuration.Node().name

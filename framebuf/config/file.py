@@ -49,14 +49,7 @@ def read(path: Path) -> Loaded:
     Raises:
         ConfigError: it cannot be read, or anything in it is wrong.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise ConfigError(
-            str(path), f"cannot be read: {reason}", "name a readable file with -c"
-        ) from error
-    return parse(text, str(path), path.parent.absolute())
+    return parse(text_of(path), str(path), path.parent.absolute())
 
 
 def parse(text: str, file: str, folder: Path) -> Loaded:
@@ -65,10 +58,42 @@ def parse(text: str, file: str, folder: Path) -> Loaded:
     Raises:
         ConfigError: anything in it is wrong.
     """
+    return convert(tables_of(text, file), text, file, folder)
+
+
+def text_of(path: Path) -> str:
+    """What stands in a file.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
     try:
-        data = tomllib.loads(text)
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigError(
+            str(path), f"cannot be read: {reason}", "name a readable file with -c"
+        ) from error
+
+
+def tables_of(text: str, file: str) -> dict[str, Any]:
+    """The tables of a text that stands in `file`.
+
+    Raises:
+        ConfigError: it is not TOML.
+    """
+    try:
+        return tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # ValueError alone for a number of 5000 digits
         raise _syntax_error(error, text, file) from error
+
+
+def convert(data: dict[str, Any], text: str, file: str, folder: Path) -> Loaded:
+    """Tables of a text that stands in `file`; relative paths in them start at `folder`.
+
+    Raises:
+        ConfigError: anything in them is wrong.
+    """
     lines = key_lines(text)
     try:
         config = msgspec.convert(data, Config, dec_hook=_decode)
@@ -169,6 +194,10 @@ _TABLES: dict[str, type[Table]] = {
 }
 
 
+_CREDENTIALS = "CREDENTIALS_DIRECTORY"
+_STORE = "/etc/credstore/framebuf."
+"""Where the unit's LoadCredential= has it from, for `framebuf check` and its like in a shell."""
+
 LISTEN = 'write an address and a port, such as "127.0.0.1:8790" or "[::1]:8790"'
 """The remedy for an address that is none."""
 
@@ -216,6 +245,8 @@ def _resolved(loaded: Loaded, folder: Path) -> Config:
     def path(key: str, text: str | None) -> str | None:
         if not text:
             return text
+        if _CREDENTIALS not in os.environ:
+            text = re.sub(rf"\A\$(?:{_CREDENTIALS}|{{{_CREDENTIALS}}})/", _STORE, text)
         for name in re.findall(r"\$(\w+|\{[^}]*\})", text, re.ASCII):
             if name.strip("{}") not in os.environ:
                 instead = "%24 for a dollar sign" if "://" in text else "the path itself"

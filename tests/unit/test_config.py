@@ -521,3 +521,47 @@ def test_no_bytes_in_a_file_give_anything_but_a_configuration_error(tmp_path_fac
     else:
         where = str(path)
     assert where.startswith(str(path))
+
+
+def test_a_client_of_the_broker_needs_no_camera_and_no_model(tmp_path):
+    path = tmp_path / "client.toml"
+    path.write_text(
+        '[mqtt]\nhost = "broker.local"\nusername = "viewer"\npassword_file = "secret"\n'
+    )
+    mqtt = config.load_client(path).config.mqtt
+    assert (mqtt.host, mqtt.username) == ("broker.local", "viewer")
+    assert mqtt.password_file == str(tmp_path / "secret")
+    with pytest.raises(ConfigError, match="camera: is missing"):
+        config.load(path)
+
+
+def test_to_a_client_the_nodes_own_tables_do_not_matter(tmp_path):
+    path = tmp_path / "framebuf.toml"
+    path.write_text('[node]\nname = "n"\n[[camera]]\nsource = "$NO_SUCH"\n[web]\nlisten = 5\n')
+    assert config.load_client(path).config.node.name == "n"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[mqtt]\nhots = 'b'\n", "client.toml:2: mqtt.hots: unknown key; did you mean host?"),
+        ("[mqt]\nhost = 'b'\n", "client.toml:1: mqt: unknown key; did you mean mqtt?"),
+        ("[mqtt]\npassword_file = 'p'\n", "client.toml:2: mqtt.password_file: has no username"),
+        ("mqtt = \n", "client.toml:1: is not TOML"),
+    ],
+)
+def test_what_is_wrong_with_what_a_client_needs_is_told(tmp_path, text, words):
+    path = tmp_path / "client.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        config.load_client(path)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["$CREDENTIALS_DIRECTORY", "${CREDENTIALS_DIRECTORY}"])
+def test_in_a_shell_a_credential_is_where_the_service_gets_it_from(credentials, name):
+    text = changed("port = 1883", f'username = "n"\npassword_file = "{name}/mqtt-password"')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("CREDENTIALS_DIRECTORY")
+        found = parse(text).config.mqtt.password_file
+    assert found == "/etc/credstore/framebuf.mqtt-password"
