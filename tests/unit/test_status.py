@@ -247,6 +247,20 @@ def test_without_a_broker_it_does_not_go_live_either(monkeypatch, capsys):
     assert capsys.readouterr().err == "framebuf: no broker\n"
 
 
+def test_an_account_that_may_not_read_is_asked_after_for_its_broker_says_nothing(
+    monkeypatch, capsys
+):
+    monkeypatch.setattr(visitor.Visitor, "connect", lambda *_: None)
+    monkeypatch.setattr(visitor.Visitor, "close", lambda *_: None)
+    monkeypatch.setattr(visitor.Visitor, "hear_all", lambda *_: [])
+    for username, asked in ((None, False), ("gate-7", True)):
+        mqtt = Mqtt(username=username)
+        assert _Look(mqtt, "gate-7").once(json=False, timeout_s=0) == 5
+        said = capsys.readouterr().err
+        assert "knows no node gate-7 below framebuf" in said
+        assert ("is the account gate-7 allowed to read" in said) == asked
+
+
 def test_an_info_that_is_cleared_or_nonsense_takes_the_place_of_the_one_before():
     found = node(status="online", info=INFO, stats=STATS)
     for payload in (b"", b"{", b'{"cameras": 7}'):
