@@ -24,6 +24,12 @@ KINDS = {
     "h264": {"codec": "libx264", "bf": "0"},
     "b-frames": {"codec": "libx264", "bf": "3"},
     "open groups": {"codec": "libx264", "bf": "3", "x264-params": "open-gop=1:scenecut=0"},
+    "open pyramids": {
+        "codec": "libx264",
+        "bf": "3",
+        "gop": 12,
+        "x264-params": "open-gop=1:scenecut=0:b-adapt=0:b-pyramid=normal",
+    },
     "hevc": {"codec": "libx265", "x265-params": "log-level=none"},
     "mjpeg": {"codec": "mjpeg", "qmin": "2", "qmax": "4"},
 }
