@@ -238,6 +238,15 @@ def test_an_answer_that_is_none_of_the_contracts_is_told_as_it_is(leaf, said):
     assert answers.line_of(leaf, said) == f"cannot be read: {said}"
 
 
+def test_a_done_with_failed_frames_says_why_it_is_partial():
+    said = {
+        "id": "a", "event_type": "partial", "requested": 5, "published": 5, "failed": 2,
+        "missing": {}, "already_claimed": 0, "ms": {"total": 94.0},
+    }  # fmt: skip
+    told = answers.line_of("done", said)
+    assert told == "partial: 5 of 5 frames in 94 ms, 2 of them errors"
+
+
 def test_without_a_broker_it_does_not_go_live_either(monkeypatch, capsys):
     def away(*_):
         raise visitor.NoAnswerError("no broker")
