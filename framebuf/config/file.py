@@ -165,7 +165,9 @@ def _config_error(message: str, file: str, lines: dict[str, int]) -> ConfigError
     elif match := re.fullmatch(r"Invalid enum value (.*)", what, re.DOTALL):
         what, remedy = f"{match[1]} is no choice", f"use {', '.join(_choices(key))}"
     elif what.startswith("Expected"):
-        remedy = "give as many values" if "length" in what else "give a value in range"
+        remedy = "give a value in range"
+        if "length" in what:
+            remedy = "give so many characters" if "`str`" in what else "give as many values"
         what = what.replace("`", "").replace("Expected", "expected")
     else:
         what, _, remedy = what.rpartition(": ")  # from units: what is wrong, and the remedy
