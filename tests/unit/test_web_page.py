@@ -196,6 +196,15 @@ def test_only_the_last_pictures_are_remembered(site, monkeypatch):
     assert sum(sizes[seq] for seq in kept) <= 2000 < sum(sizes)
 
 
+def test_a_picture_that_is_made_anew_takes_the_place_of_the_one_before(site, monkeypatch):
+    site.hand.frame(time.monotonic_ns())
+    jpeg = site.pictures.make("gate", 0, 160)
+    monkeypatch.setattr(picturing, "MOST_BYTES", len(jpeg) + 1)
+    for _ in range(3):
+        assert site.pictures.make("gate", 0, 160) == jpeg
+    assert site.pictures.kept("gate", 0, 160) == jpeg
+
+
 # requests -------------------------------------------------------------------------------------
 
 

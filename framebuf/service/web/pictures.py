@@ -118,8 +118,8 @@ class Pictures:
         return jpeg
 
     def _keep(self, key: tuple[str, int, int], jpeg: bytes) -> None:
+        self._bytes += len(jpeg) - len(self._made.pop(key, b""))  # the strip makes some anew
         self._made[key] = jpeg
-        self._bytes += len(jpeg)
         while self._bytes > MOST_BYTES:
             _, old = self._made.popitem(last=False)
             self._bytes -= len(old)
