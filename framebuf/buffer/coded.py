@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
+
 if TYPE_CHECKING:
     from framebuf.buffer.group import Group
 
@@ -33,11 +35,11 @@ class Head:
         return self.codec in INTRA
 
 
-@dataclass(slots=True, eq=False)
-class Packet:
+class Packet(msgspec.Struct, eq=False):
     """One picture, encoded. Belongs to the camera's thread."""
 
-    data: bytes
+    data: bytes | memoryview
+    """As it came; a view keeps the memory that libav gave it."""
     head: Head | None = None
     """Given: it is a key frame, and begins a group."""
     leading: bool = False

@@ -143,15 +143,18 @@ class Camera:
 
     def _read(self, source: Source) -> None:
         """Frames into the buffer until `stop`, which ends in a SourceError like any other."""
-        opened_ns: int | None = None
+        healthy_ns: int | None = None
+        is_healthy = False
+        self._beat()
         while True:
-            self._beat()
             grab = source.grab()
-            self._beat()
+            self.beat_ns = time.monotonic_ns()
             captured = self.recorder.take(grab)
-            if captured is not None:
-                opened_ns = captured.mono_ns if opened_ns is None else opened_ns
-                if captured.mono_ns - opened_ns >= _HEALTHY_NS:
+            if captured is not None and not is_healthy:
+                if healthy_ns is None:
+                    healthy_ns = captured.mono_ns + _HEALTHY_NS
+                if captured.mono_ns >= healthy_ns:
+                    is_healthy = True
                     self._end_outage()
             if self._stop.is_set():
                 raise SourceError("stopped")

@@ -91,7 +91,7 @@ class _Sample:
     """Packets in memory, with a ring's manner of reading."""
 
     def __init__(self, packets: list[Packet]) -> None:
-        self._data = [b"", *(packet.data for packet in packets)]
+        self._data = [b"", *(bytes(packet.data) for packet in packets)]
 
     def read(self, group: Group, nth: int) -> bytes | None:
         """A packet of the only group there is."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import queue
 import tempfile
@@ -12,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -118,7 +118,7 @@ class FakeBuffer:
     def interrupted(self):
         self.said.put(("interrupted",))
 
-    def begin(self, captured, height, width, origin=LIVE):
+    def begin(self, captured, height, width, origin=LIVE, packet=None):
         if height * width > self.largest:
             raise ConfigError("memory", f"{width}×{height} are too many", "give it more")
         if self.refuses:
@@ -202,7 +202,7 @@ def test_stamps_and_origins_reach_the_buffer():
     begin = rig.buffer.begin
     rig.buffer.begin = lambda *what: seen.put(what) or begin(*what)
     with rig:
-        assert seen.get(timeout=BOUND_S) == (grab.captured, HEIGHT, WIDTH, Origin(7, "a.jpg"))
+        assert seen.get(timeout=BOUND_S) == (grab.captured, HEIGHT, WIDTH, Origin(7, "a.jpg"), None)
 
 
 @pytest.mark.parametrize(
@@ -374,7 +374,7 @@ def test_a_picture_that_cannot_be_decoded_is_committed_with_its_error():
 def test_a_picture_that_turns_out_damaged_while_it_is_written_is_committed_with_its_error():
     source = FakeSource()
     grab = source.frame(9)
-    source.script += [dataclasses.replace(grab, write=lambda dst: "half a JPEG"), 1]
+    source.script += [msgspec.structs.replace(grab, write=lambda dst: "half a JPEG"), 1]
     with Rig(source) as rig:
         assert [rig.buffer.next() for _ in range(3)] == [
             ("opened", None),

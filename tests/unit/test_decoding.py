@@ -8,6 +8,7 @@ from dataclasses import replace
 from queue import Empty, SimpleQueue
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 
@@ -313,7 +314,7 @@ def cut(buffer, seq):
     """Leave half of a frame's packet."""
     _, shown = buffer.coded(seq)
     record = shown.group.records[shown.nth]
-    shown.group.records[shown.nth] = record._replace(size=record.size // 2)
+    shown.group.records[shown.nth] = msgspec.structs.replace(record, size=record.size // 2)
 
 
 @pytest.mark.parametrize(
