@@ -264,8 +264,12 @@ class Buffer:
 
     def online(self, now_ns: int) -> bool:
         """Whether the newest frame is fresh."""
+        return now_ns <= self.fresh_until()
+
+    def fresh_until(self) -> int:
+        """Up to this moment it is online if no more frames come; −1 before the first."""
         newest = self._history.newest
-        return newest is not None and now_ns - newest.mono_ns <= self._stale_ns
+        return -1 if newest is None else newest.captured.mono_ns + self._stale_ns
 
     def captured_until(self, now_ns: int) -> int:
         """Up to this moment no frame can still appear."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from contextlib import ExitStack
 from functools import partial
@@ -14,6 +13,7 @@ import cv2
 from framebuf.capture.camera import Camera
 from framebuf.contract import Topics
 from framebuf.errors import ConfigError, FramebufError, RingError
+from framebuf.service.bell import Bell
 from framebuf.service.boot import boot_id
 from framebuf.service.chains import chains_of
 from framebuf.service.encoder import Encoder
@@ -24,6 +24,7 @@ from framebuf.service.frontend import FrontEnd
 from framebuf.service.health import Counters
 from framebuf.service.hung import HungCameras
 from framebuf.service.reload import Reload
+from framebuf.service.rhythm import Rhythm
 from framebuf.service.storage import Storage
 from framebuf.service.systemd import Notifier
 from framebuf.service.watchdog import Watchdog
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-TICK_S = 0.2
 
 
 class Daemon:
@@ -61,7 +61,8 @@ class Daemon:
         self._loaded = loaded
         self._config = loaded.config
         self._topics = Topics(self._config.mqtt.base, self._config.node.name)
-        self._stopping = threading.Event()
+        self._bell = Bell()
+        self._is_stopping = False
         self._fatal: FramebufError | None = None
         self._front: FrontEnd | None = None  # a reference: set once, read by the cameras' threads
         self._notifier = Notifier()
@@ -72,11 +73,13 @@ class Daemon:
 
     def stop(self) -> None:
         """Ask the daemon to stop. Any thread, and signal handlers."""
-        self._stopping.set()
+        self._is_stopping = True
+        self._bell.ring()
 
     def reload(self) -> None:
         """Ask the daemon to read its file again. Any thread, and signal handlers."""
         self._reload.ask()
+        self._bell.ring()
 
     def run(self) -> None:
         """Start, serve, stop.
@@ -105,6 +108,7 @@ class Daemon:
         front = self._front = FrontEnd.open(
             self._loaded, self._topics, self._boot_id, storage, cameras, engines,
             self._feeds(storage, chains), encoder, self.counters, web.onlooker if web else None,
+            self._bell,
         )  # fmt: skip
         if web is not None:
             web.show(front.census, front.broker, front.requests, front.feeds, front.state)
@@ -117,7 +121,8 @@ class Daemon:
         pulses = (encoder.pulse, *front.broker.pulses, *(decoding.pulses if decoding else ()))
         self._watch(pulses, front.requests, engines)
         reload = partial(self._reload.serve, front.feeds, engines.tunable, front.discovery)
-        self._turn(front, HungCameras(cameras, storage.directory), reload)
+        rhythm = Rhythm(buffers.values(), engines.remotes, front.broker, self._watchdog.interval_s)
+        self._turn(rhythm, front, HungCameras(cameras, storage.directory), reload)
         self._watchdog.close()
         storage.marks.disarm()
         _log.info("node %s stops", self._config.node.name, extra={"EVENT": "node_stopping"})
@@ -169,9 +174,15 @@ class Daemon:
             heartbeats.watch(f"inference on {one.name}", one.longest_run_ns)
         self._watchdog.feed()  # from here on a hang of this thread too is noticed
 
-    def _turn(self, front: FrontEnd, hung_cameras: HungCameras, reload: Callable[[], None]) -> None:
+    def _turn(
+        self, rhythm: Rhythm, front: FrontEnd, hung_cameras: HungCameras,
+        reload: Callable[[], None],
+    ) -> None:  # fmt: skip
         """Until `stop`: reloads, what the front end has to tell, hung threads, the manager."""
-        while not self._stopping.wait(min(TICK_S, self._watchdog.interval_s)):
+        while True:
+            self._bell.wait(min(rhythm.rest_s(), front.rest_s()))
+            if self._is_stopping:
+                return
             reload()
             front.tell()
             self._notifier.tell_status(front.state.text(front.broker))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from framebuf.capture.camera import Camera
     from framebuf.config import Config, Loaded
     from framebuf.contract import Topics
+    from framebuf.service.bell import Bell
     from framebuf.service.encoder import Encoder
     from framebuf.service.engines import Engines
     from framebuf.service.feed import Feed
@@ -60,15 +61,19 @@ class FrontEnd:
     def open(
         cls, loaded: Loaded, topics: Topics, boot_id: str, storage: Storage,
         cameras: Mapping[str, Camera], engines: Engines, feeds: Sequence[Feed], encoder: Encoder,
-        counters: Counters, onlooker: Onlooker | None,
+        counters: Counters, onlooker: Onlooker | None, bell: Bell,
     ) -> FrontEnd:  # fmt: skip
         """All parts, none of them started. `onlooker` hears of each answer.
+
+        The `bell` rings when there is something to `tell` that nobody foresaw.
 
         Raises:
             ConfigError: a file of the broker's cannot be used.
         """
         config = loaded.config
-        last_images = LastImages(topics, encoder, counters) if config.mqtt.last_image else None
+        last_images = None
+        if config.mqtt.last_image:
+            last_images = LastImages(topics, encoder, counters, bell.ring)
         discovery = Discovery(config, topics, Path(config.node.state_dir))
         discovery.open()
         state = State(
@@ -79,6 +84,7 @@ class FrontEnd:
         def receive(message: Message) -> None:
             if discovery.heard(message):
                 broker.acknowledge(message)
+                bell.ring()
             else:
                 requests.receive(message)
 
@@ -103,6 +109,12 @@ class FrontEnd:
         stack.callback(self.requests.stop, FINISH_S)
         self._stats_s = float(os.environ.get("FRAMEBUF_STATS_S", STATS_S))  # for tests
         self._stats_due_s = time.monotonic() + self._stats_s
+
+    def rest_s(self) -> float:
+        """Seconds until there is something to tell that is foreseen; not above 0: there is."""
+        birth_s = self.discovery.due_s
+        due_s = self._stats_due_s if birth_s is None else min(self._stats_due_s, birth_s)
+        return due_s - time.monotonic()
 
     def tell(self) -> None:
         """Tell what has changed: availability, pictures, and now and then statistics."""
