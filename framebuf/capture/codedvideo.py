@@ -24,6 +24,9 @@ _LOOKED_AT = 16
 """One packet of so many is looked at, and each key frame: a stream that turns into something else
 stays that."""
 
+_MOST_SIZES = 8
+"""Of so many parameter sets is remembered what they say; a camera takes turns with two or three."""
+
 
 class CodedVideo:
     """Has the face of a Video, and gives frames that are not decoded. One thread uses it."""
@@ -138,10 +141,15 @@ class CodedVideo:
 
     def _size(self, data: bytes) -> tuple[int, int] | None:
         """Height, width as the parameter sets say: found by decoding once for each of them."""
-        sets = (self._extradata, *parameter_sets(self._codec, data, self._extradata))
-        size = self._sizes.get(sets) or size_of(self._codec, self._extradata, data)
-        if size is not None:
-            self._sizes = {sets: size}
+        found = parameter_sets(self._codec, data, self._extradata)
+        sets = (self._extradata, *dict.fromkeys(found))  # some cameras send each of them twice
+        size = self._sizes.get(sets)
+        if size is None:
+            size = size_of(self._codec, self._extradata, data)
+            if size is not None:
+                if len(self._sizes) == _MOST_SIZES:
+                    self._sizes.clear()
+                self._sizes[sets] = size
         return size
 
     def __repr__(self) -> str:

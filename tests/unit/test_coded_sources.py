@@ -11,7 +11,7 @@ import pytest
 
 from framebuf.buffer.buffer import Buffer
 from framebuf.buffer.decoder import Converter, GroupDecoder
-from framebuf.capture import open_source, pace, v4l2
+from framebuf.capture import codedvideo, open_source, pace, v4l2
 from framebuf.capture.recorder import Recorder
 from framebuf.capture.source import now
 from framebuf.errors import SourceError
@@ -212,6 +212,31 @@ def test_a_size_that_changes_midway_is_told_with_its_key_frame(tmp_path, directo
         assert np.array_equal(pixels, expected[seq])
         assert pixels.shape[:2] == (frame.height, frame.width)
     assert sizes == 12 * [(96, 64)] + 11 * [(128, 64)]
+
+
+def test_parameter_sets_that_stand_twice_now_and_then_are_decoded_once_for_their_size(
+    tmp_path, directory, at_once, monkeypatch
+):
+    film = encoded_film(tmp_path / "film.h264", 60)
+    units = film.read_bytes().split(b"\0\0\0\1")
+    sets = [unit for unit in units if unit[:1] == b"\x67"]
+    assert len(sets) == 6, "one before each key frame"
+    seen = 0
+    for at, unit in reversed([*enumerate(units)]):
+        if unit[:1] == b"\x67":
+            units[at:at] = [unit] * (seen % 2)
+            seen += 1
+    film.write_bytes(b"\0\0\0\1".join(units))
+    decoded = []
+    size_of = codedvideo.size_of
+    monkeypatch.setattr(codedvideo, "size_of", lambda *what: decoded.append(what) or size_of(*what))
+    source = open_source(str(film), stop=threading.Event(), encoded=True)
+    try:
+        buffer = recorded(directory, source, 110)  # nearly twice through
+    finally:
+        source.close()
+    assert buffer.size == (96, 64)
+    assert len(decoded) == 1
 
 
 def test_a_camera_that_comes_back_with_another_codec_is_decoded_with_that(
