@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,8 +15,7 @@ CODECS = ("h264", "hevc", *INTRA)
 """Those that a ring of packets takes, as libav names them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(msgspec.Struct, frozen=True, gc=False):
     """What must be known to decode a group of pictures: a key frame, and all up to the next."""
 
     codec: str

@@ -84,7 +84,7 @@ class CodedVideo:
         if not received.size:
             return self._presentation.flush()
         data, pts, number = memoryview(received), received.pts, self._number
-        begun = self._begun(bytes(data), pts) if received.is_keyframe else None
+        begun = self._begun(data, pts) if received.is_keyframe else None
         head = self._head
         if head is None:
             return []  # joined between two key frames
@@ -120,7 +120,7 @@ class CodedVideo:
     def close(self) -> None:
         self._video.close()
 
-    def _begun(self, data: bytes, pts: int | None) -> Head | None:
+    def _begun(self, data: memoryview, pts: int | None) -> Head | None:
         """The head of a group; None: it is damaged, and nothing is known of its size."""
         self._key_pts = pts
         before = self._head
@@ -128,15 +128,15 @@ class CodedVideo:
             size = jpeg_size(data)
             self._plausible = size is not None
         else:
-            size = self._size(data)
+            size = self._size(bytes(data))
         if before is None:
             self._head = Head(self._codec, self._extradata, *size) if size else None
         else:
             # A damaged one is taken for one like those before it, and decoding it will tell
             height, width = size or (before.height, before.width)
             same = (height, width) == (before.height, before.width)
-            joined = same and not self._is_intra
-            self._head = Head(self._codec, self._extradata, height, width, joined)
+            if not (same and self._is_intra):  # else the last one says it all
+                self._head = Head(self._codec, self._extradata, height, width, same)
         return self._head
 
     def _size(self, data: bytes) -> tuple[int, int] | None:
