@@ -100,7 +100,7 @@ def opened(stop):
 
 @pytest.mark.parametrize("suffix", ["mkv", "mp4", "avi"])
 def test_a_packets_time_is_that_of_its_time_base_to_the_nanosecond(tmp_path, suffix):
-    video = Video.open(film(tmp_path / f"a.{suffix}", [10, 20, 30]))
+    video = Video.open(film(tmp_path / f"a.{suffix}", [10, 20, 30], rate=30))
     try:
         packets = [packet for packet in video.packets() if packet.size]
         assert len(packets) == 3

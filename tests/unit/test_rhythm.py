@@ -14,7 +14,7 @@ from framebuf.service.bell import Bell
 from framebuf.service.rhythm import REST_S, TICK_S, Rhythm
 from framebuf.units import SECOND_NS
 
-LONG_S = 60.0
+LONG_S = 60
 
 
 class Node:
