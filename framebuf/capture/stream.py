@@ -165,10 +165,8 @@ class Stream:
 
     def _time_of(self, picture: Picture, packet: Received) -> int | None:
         """A damaged one has no time of its own, but that of its packet."""
-        if isinstance(picture, str):
+        if isinstance(picture, str) or not self._has_times:
             return self._time(packet)
-        if not self._has_times:
-            return None
         return picture.time_ns if isinstance(picture, CodedPicture) else nanoseconds(picture)
 
     def _before_first(self) -> int | None:
