@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-
 class Daemon:
     """One node. `run` blocks the calling thread until `stop`; parts stop in reverse order.
 
