@@ -11,6 +11,7 @@ from typing import Any, get_args, get_type_hints
 
 import msgspec
 
+from framebuf import textfile
 from framebuf.config.tables import (
     Camera,
     Config,
@@ -68,12 +69,13 @@ def text_of(path: Path) -> str:
         ConfigError: it cannot be read.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        return textfile.read(path, "utf-8-sig")  # editors of Windows put a mark first
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise ConfigError(
-            str(path), f"cannot be read: {reason}", "name a readable file with -c"
-        ) from error
+        remedy = (
+            "name a readable file with -c" if isinstance(error, OSError) else "save it as UTF-8"
+        )
+        raise ConfigError(str(path), f"cannot be read: {reason}", remedy) from error
 
 
 def tables_of(text: str, file: str) -> dict[str, Any]:
@@ -164,6 +166,8 @@ def _config_error(message: str, file: str, lines: dict[str, int]) -> ConfigError
         what, remedy = "is no valid name or value", _pattern(key)
     elif match := re.fullmatch(r"Invalid enum value (.*)", what, re.DOTALL):
         what, remedy = f"{match[1]} is no choice", f"use {', '.join(_choices(key))}"
+    elif what == "Expected `str` of length >= 1":
+        what, remedy = "is empty", "give a text, or leave the key out"
     elif what.startswith("Expected"):
         remedy = "give a value in range"
         if "length" in what:

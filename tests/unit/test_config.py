@@ -215,10 +215,11 @@ BROKEN = [
     ("port = 1883", "last_image = 1", 5, "mqtt.last_image: is a whole number; give true or false"),
     ("  \"person\",\n]", "  \"person\",\n  3]", 18, "camera[1].models[1]: is a whole number; give"),
     # ranges and forms
+    ('name = "gate-7"', 'name = "a"\nstate_dir = ""', 3, "node.state_dir: is empty; give a text"),
     ("port = 1883", "port = 0", 5, "mqtt.port: expected int >= 1; give a value in range"),
     ("port = 1883", "port = 65536", 5, "mqtt.port: expected int <= 65535; give a value in range"),
     ("port = 1883", f"port = 1{'0' * 40}", 5, "mqtt.port: expected int <= 65535; give a value in"),
-    ("port = 1883", 'host = ""', 5, "mqtt.host: expected str of length >= 1; give"),
+    ("port = 1883", 'host = ""', 5, "mqtt.host: is empty; give a text"),
     ("port = 1883", 'base = "a/+"', 5, "mqtt.base: is no valid name or value; give topic levels"),
     ("port = 1883", 'base = "a//b"', 5, "mqtt.base: is no valid name or value; give topic levels"),
     ("port = 1883", 'base = "$SYS"', 5, "mqtt.base: is no valid name or value; give topic levels"),
@@ -390,12 +391,22 @@ def test_load_names_the_file_and_what_the_system_said(tmp_path):
         config.load(file)
     assert error.value.remedy
     file.write_bytes(b"\xff")
-    with pytest.raises(ConfigError, match="cannot be read: it is not UTF-8"):
+    with pytest.raises(ConfigError, match="cannot be read: it is not UTF-8; save it as UTF-8"):
         config.load(file)
     with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
         config.load(tmp_path)
+    with pytest.raises(ConfigError, match="cannot be read: File too large"):
+        config.load(Path("/dev/zero"))
     file.write_text(GOOD, encoding="utf-8")
     assert config.load(file).config.model[0].path == str(tmp_path / "nanodet.onnx")
+
+
+def test_a_file_from_windows_is_read_as_any_other(tmp_path):
+    file = tmp_path / "f.toml"
+    file.write_text(GOOD, encoding="utf-8")
+    expected = config.load(file)
+    file.write_bytes(b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n").encode())
+    assert config.load(file) == expected
 
 
 def test_the_schema_takes_the_contracts_example_and_no_unknown_key():
