@@ -6,13 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
+import numpy as np
 import pytest
 
 from framebuf import config
 from framebuf.cli import check
 from framebuf.errors import ModelError
 from framebuf.models.plan import Cost
-from framebuf.service import glance, surroundings, survey
+from framebuf.service import glance, surroundings, survey, trial
 from framebuf.service.glance import Glance
 from framebuf.service.report import Desk
 from framebuf.service.trial import Seen
@@ -187,6 +189,36 @@ def test_a_state_folder_that_cannot_be_had_is_a_problem(state_told, tmp_path, mo
     assert state_told(file / "below") == ([f"{file}/below cannot be made in {file}"], [])
     monkeypatch.setattr(surroundings.os, "access", lambda *_: False)  # root may all
     assert state_told(tmp_path) == ([f"{tmp_path} is no folder that this user can write"], [])
+
+
+def test_a_state_folder_that_others_use_is_a_problem(state_told, tmp_path):
+    (tmp_path / "theirs").touch()
+    tmp_path.chmod(0o755)
+    (problem,), _ = state_told(tmp_path)
+    assert "is a folder that others use, mode 755" in problem
+
+
+def test_a_ring_folder_that_the_daemon_would_refuse_is_a_problem(tmp_path, monkeypatch):
+    monkeypatch.setattr(surroundings, "file_system", lambda _: "tmpfs")
+    (tmp_path / "theirs").touch()
+    tmp_path.chmod(0o1777)
+    for path, what in ((tmp_path, "others use, mode 1777"), (tmp_path / "theirs", "Not a direct")):
+        text = f'[node]\nring_dir = "{path}"\n'
+        desk = Desk(config.parse(text + CAMERA_AND_MODEL, "f.toml", Path()))
+        surroundings.try_ring_dir(desk)
+        (problem,) = desk.report.problems
+        assert problem.where == "f.toml:2: node.ring_dir"
+        assert what in problem.what
+
+
+@pytest.mark.timeout(30)
+def test_a_time_lapse_camera_is_tried_within_seconds(tmp_path):
+    for name in ("a.png", "b.png", "c.png"):
+        assert cv2.imwrite(str(tmp_path / name), np.zeros((8, 8, 3), np.uint8))
+    text = CAMERA_AND_MODEL.replace("rtsp://gate", str(tmp_path))
+    text = text.replace("[[model]]", "fps = 0.0001\n[[model]]")
+    (camera,) = config.parse(text, "f.toml", Path()).config.camera
+    assert trial.watch(camera).rate == pytest.approx(0.0001)
 
 
 @pytest.mark.parametrize("kind", ["tmpfs", "ramfs"])
