@@ -7,22 +7,26 @@ reads command lines, and what that brings along: 12 MB, and a tenth of a second 
 from __future__ import annotations
 
 import sys
-from functools import partial
 from pathlib import Path
+
+from framebuf import shell
 
 
 def main() -> None:
-    """Do what the command line says."""
+    """Do what the command line says. Ctrl-C is no traceback while the rest is imported either."""
+    shell.leave_with(_work)
+
+
+def _work() -> None:
     path = daemons_configuration(sys.argv[1:])
     if path is None:
         from framebuf.cli import main as command_line  # noqa: PLC0415
 
         command_line()
-        return
-    from framebuf import shell  # noqa: PLC0415
-    from framebuf.service.start import start  # noqa: PLC0415
+    else:
+        from framebuf.service.start import start  # noqa: PLC0415
 
-    shell.leave_with(partial(start, path))
+        start(path)
 
 
 def daemons_configuration(words: list[str]) -> Path | None:
