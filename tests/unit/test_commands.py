@@ -32,6 +32,7 @@ def test_every_command_tells_the_version(
     [
         ("nope", "No such command 'nope' (see framebuf --help)"),
         ("run --nope", "No such option: --nope (see framebuf run --help)"),
+        ("batch -d . -m m.onnx -r 99999999999999999999", "1000000000 (see framebuf batch"),
         ("batch -d . -m m.onnx -p gpu", "platforms are auto, cpu, rk3562, rk3566, rk3568, rk3576,"),
         ("trigger gate --before soon", '\'soon\' is no duration: write "1500ms", "2s", "5m"'),
     ],
