@@ -285,9 +285,14 @@ def test_a_glance_measures_what_a_camera_sends(tmp_path, monkeypatch):
     (camera,) = config.parse(
         CAMERA_AND_MODEL.replace("rtsp://gate", str(film)), "f", Path()
     ).config.camera
+    packets = []
+    timed = glance._timed
+    monkeypatch.setattr(glance, "_timed", lambda given: packets.extend(given) or timed(given))
     seen = glance.glance(camera)
     assert (seen.codec, seen.group) == ("h264", 10)
     assert 50 < seen.bytes_a_frame < 20_000
     assert min(seen.take_ms, seen.decode_ms, seen.convert_ms) > 0
+    damaged = replace(packets[0], head=replace(packets[0].head, width=2**24, height=2**24))
+    assert min(timed([damaged, *packets[1:]])) > 0, "no memory is taken for what a head says"
     elsewhere = config.parse(CAMERA_AND_MODEL.replace("rtsp://gate", str(tmp_path)), "f", Path())
     assert glance.glance(elsewhere.config.camera[0]) is None
