@@ -151,7 +151,6 @@ def _check_ours(path: Path, descriptor: int) -> None:
         raise ConfigError(
             "node.ring_dir", f"{path} belongs to another user", "name another folder, or remove it"
         )
-    close_to_others(path, descriptor, LOCK, "node.ring_dir")
     kind = file_system(path)
     if kind not in MEMORY_KINDS:
         raise ConfigError(
@@ -159,6 +158,7 @@ def _check_ours(path: Path, descriptor: int) -> None:
             f"{path} is on {kind}, which would be written all day",
             "name a folder on a tmpfs, such as one below /dev/shm",
         )
+    close_to_others(path, descriptor, LOCK, "node.ring_dir")
 
 
 def _locked(path: Path, descriptor: int) -> int:

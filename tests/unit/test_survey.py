@@ -211,7 +211,7 @@ def test_a_ring_folder_that_the_daemon_would_refuse_is_a_problem(tmp_path, monke
         assert what in problem.what
 
 
-@pytest.mark.timeout(30)
+@pytest.mark.timeout(60)
 def test_a_time_lapse_camera_is_tried_within_seconds(tmp_path):
     for name in ("a.png", "b.png", "c.png"):
         assert cv2.imwrite(str(tmp_path / name), np.zeros((8, 8, 3), np.uint8))
