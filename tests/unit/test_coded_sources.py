@@ -217,7 +217,7 @@ def test_a_size_that_changes_midway_is_told_with_its_key_frame(tmp_path, directo
 def test_parameter_sets_that_stand_twice_now_and_then_are_decoded_once_for_their_size(
     tmp_path, directory, at_once, monkeypatch
 ):
-    film = encoded_film(tmp_path / "film.h264", 60)
+    film = encoded_film(tmp_path / "film.h264", 60, bf="0")
     units = film.read_bytes().split(b"\0\0\0\1")
     sets = [unit for unit in units if unit[:1] == b"\x67"]
     assert len(sets) == 6, "one before each key frame"

@@ -276,7 +276,6 @@ BROKEN = [
     ('task = "detect"', 'task = "raw"\nstd = [1, 0, 1]\nmean = [0, 0, 0]', 26, "model[0].std: con"),
     ('task = "detect"', 'task = "raw"\nstd = [1, 1, 1]\nmean = [nan, 0, 0]', 27, "model[0].mean: "),
     ('task = "detect"', 'task = "raw"\nmean = [0, 0, 0]', 22, "model[0]: mean and std go together"),
-    ("port = 1883", 'host = ""', 5, "mqtt.host: expected str of length >= 1; give so many charac"),
     # variables
     ('"nanodet.onnx"', '"${NO_SUCH}/x.onnx"', 24, "model[0].path: the variable NO_SUCH is not set"),
     ('"nanodet.onnx"', '"$NO_SUCH/x.onnx"', 24, "model[0].path: the variable NO_SUCH is not set; "),

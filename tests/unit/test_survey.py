@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from msgspec import structs
 
 from framebuf import config
 from framebuf.cli import check
@@ -292,7 +293,8 @@ def test_a_glance_measures_what_a_camera_sends(tmp_path, monkeypatch):
     assert (seen.codec, seen.group) == ("h264", 10)
     assert 50 < seen.bytes_a_frame < 20_000
     assert min(seen.take_ms, seen.decode_ms, seen.convert_ms) > 0
-    damaged = replace(packets[0], head=replace(packets[0].head, width=2**24, height=2**24))
+    head = structs.replace(packets[0].head, width=2**24, height=2**24)
+    damaged = structs.replace(packets[0], head=head)
     assert min(timed([damaged, *packets[1:]])) > 0, "no memory is taken for what a head says"
     elsewhere = config.parse(CAMERA_AND_MODEL.replace("rtsp://gate", str(tmp_path)), "f", Path())
     assert glance.glance(elsewhere.config.camera[0]) is None
