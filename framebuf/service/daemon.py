@@ -194,9 +194,10 @@ class Daemon:
     def _fail(self, key: str, error: ConfigError | RingError) -> None:
         """From a camera's thread: nothing that reopening its source can mend.
 
-        Memory that holds no frame of one camera takes no other camera's node away.
+        Memory that has no room for a frame of one camera takes no other camera's node away: that
+        one is away until there is.
         """
-        if isinstance(error, ConfigError) and len(self._config.camera) > 1:
+        if len(self._config.camera) > 1:
             return
         located = self._loaded.located
         self._fatal = located(error, f"{key}.") if isinstance(error, ConfigError) else error

@@ -397,16 +397,21 @@ def test_a_source_that_fails_while_writing_gives_its_slot_back():
     assert first.closed
 
 
-def test_a_tmpfs_without_room_is_fatal_and_closes_the_source():
-    source = FakeSource(1, 2)
-    rig = Rig(source)
-    rig.buffer.refuses = RingError("the tmpfs is full")
+def test_a_tmpfs_without_room_is_told_and_the_source_closed_and_tried_again():
+    """Where it is the only camera the node ends; else others may make room."""
+    first, second = FakeSource(1, 2), FakeSource(3)
+    rig = Rig(first, second)
+    full = rig.buffer.refuses = RingError("the tmpfs is full")
+    fatal = rig.fatal.put
+    rig.camera._on_fatal = lambda error: (setattr(rig.buffer, "refuses", None), fatal(error))
     with rig:
-        assert rig.fatal.get(timeout=BOUND_S) is rig.buffer.refuses
-        rig.camera._thread.join(BOUND_S)
-        assert "failed" in repr(rig.camera)
-        assert rig.camera.last_error == str(rig.buffer.refuses)
-    assert source.closed
+        assert rig.fatal.get(timeout=BOUND_S) is full
+        said = [rig.buffer.next() for _ in range(4)]
+        assert rig.camera.last_error == str(full)
+    assert said == [
+        ("opened", None), ("interrupted",), ("opened", None), ("frame", 3, (HEIGHT, WIDTH)),
+    ]  # fmt: skip
+    assert first.closed
     assert rig.fatal.empty()
 
 
