@@ -14,16 +14,20 @@ from framebuf import shell
 
 
 def main() -> None:
-    """Do what the command line says."""
+    """Do what the command line says. Ctrl-C is no traceback while the rest is imported either."""
+    shell.end_process(partial(shell.leave_with, _work))
+
+
+def _work() -> None:
     path = daemons_configuration(sys.argv[1:])
     if path is None:
         from framebuf.cli import main as command_line  # noqa: PLC0415
 
-        shell.end_process(command_line)
-        return
-    from framebuf.service.start import start  # noqa: PLC0415
+        command_line()
+    else:
+        from framebuf.service.start import start  # noqa: PLC0415
 
-    shell.end_process(partial(shell.leave_with, partial(start, path)))
+        start(path)
 
 
 def daemons_configuration(words: list[str]) -> Path | None:

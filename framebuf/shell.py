@@ -44,6 +44,10 @@ def leave_with(work: Callable[[], int | None]) -> NoReturn:
             code = 1 if reader_gone else fail(f"cannot write: {error.strerror}", 1)
         else:
             raise
+    except Exception as error:
+        if not _is_interrupt(error):
+            raise
+        code = 130
     sys.exit(code or 0)
 
 
@@ -69,6 +73,13 @@ def end_process(main: Callable[[], None]) -> None:
                     stream.flush()
             os._exit(end.code)
         raise
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Whether Ctrl-C stands behind it: numpy's import, for one, makes it an ImportError."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _open_what_is_closed() -> None:

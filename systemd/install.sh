@@ -99,6 +99,7 @@ fi
 if [ -d /run/systemd/system ]; then
     systemctl daemon-reload
     udevadm control --reload 2>/dev/null || true
+    udevadm trigger --subsystem-match=misc --subsystem-match=dma_heap 2>/dev/null || true
 fi
 echo "Edit /etc/framebuf/framebuf.toml, try it with framebuf check, then:" \
     "systemctl enable --now framebuf"

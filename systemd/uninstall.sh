@@ -7,11 +7,13 @@ root=${DESTDIR:-}
 if [ -z "$root" ] && [ -d /run/systemd/system ]; then
     systemctl disable --now framebuf.service 2>/dev/null || true
 fi
+if [ -z "$root" ]; then # the buffers: gigabytes of memory, which nobody reads any more
+    find /dev/shm -maxdepth 1 -user framebuf -exec rm -rf {} + 2>/dev/null || true
+fi
 if [ -z "$root" ] && [ "${PURGE:-no}" = yes ]; then
     rm -rf /etc/framebuf /etc/systemd/system/framebuf.service.d /var/lib/framebuf
     rm -f /etc/credstore/framebuf.*
     if id framebuf >/dev/null 2>&1; then
-        find /dev/shm -maxdepth 1 -user framebuf -exec rm -rf {} +
         userdel framebuf 2>/dev/null || true
         groupdel framebuf 2>/dev/null || true # userdel may have done it
     fi

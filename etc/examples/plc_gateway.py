@@ -58,15 +58,27 @@ class Gateway:
 
     def answered(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
         """What may come twice, and for other people's triggers too."""
-        said = json.loads(message.payload)
+        try:
+            said = json.loads(message.payload)
+            id = said["id"]
+        except (ValueError, LookupError, TypeError):  # an exception would end paho's thread
+            return
+        if not isinstance(id, str):
+            return
         if message.topic.endswith("/ack"):
-            if said["status"] == "rejected" and said["id"] is not None:
-                self._tell(said["id"], f"ERR {said['error']['code']}")
-        elif said["event_type"] != "complete":
-            self._tell(said["id"], f"ERR {said['event_type']}: {json.dumps(said['missing'])}")
+            if said.get("status") == "rejected":
+                self._tell(id, f"ERR {_code(said)}")
+        elif "error" in said:  # the whole document was larger than the broker takes
+            self._tell(id, f"ERR {_code(said)}")
+        elif said.get("event_type") != "complete":
+            failed = {"failed": said["failed"]} if said.get("failed") else {}
+            why = json.dumps(said.get("missing", {}) | failed)
+            self._tell(id, f"ERR {said.get('event_type')}: {why}")
+        elif "summary" in said.get("left_out", ()):  # so it is not known what was found
+            self._tell(id, "ERR summary left out")
         else:
             found = sorted(self._defects & said.get("summary", {}).keys())
-            self._tell(said["id"], f"NOK {' '.join(found)}" if found else "OK")
+            self._tell(id, f"NOK {' '.join(found)}" if found else "OK")
 
     def expire(self) -> None:
         """Tell those who wait for a node or a broker that is away."""
@@ -81,6 +93,11 @@ class Gateway:
             part, plc, _ = self._waiting.pop(id, ("", None, 0.0))
         if plc is not None:
             self._socket.sendto(f"{part} {verdict}".encode(), plc)
+
+
+def _code(said: dict[str, Any]) -> str:
+    """Of the error in a document."""
+    return str((said.get("error") or {}).get("code", "unknown"))
 
 
 def main() -> None:

@@ -41,7 +41,7 @@ class Arrivals:
             if self._lateness_ns:
                 return None
             captured = captured.shifted(early_ns)  # it met the question: by microseconds
-        self.begun(captured.mono_ns)
+        self._now_ns = captured.mono_ns
         return captured
 
     def begun(self, stamp_ns: int) -> None:

@@ -83,30 +83,31 @@ class Blocks:
             layout.MARK.pack_into(self._memory, self._table_at + number * layout.ENTRY.size, 0)
         self._free.extend(reversed(chain))
 
-    def write(self, chain: Sequence[int], at: int, data: bytes) -> None:
+    def write(self, chain: Sequence[int], at: int, data: bytes | memoryview) -> None:
         """Into a chain, at this place in it, which must have room."""
-        view = memoryview(data)
-        while view:
-            start, room = self.place(chain, at)
-            part = view[:room]
-            self._memory[start : start + len(part)] = part
-            view = view[len(part) :]
-            at += len(part)
+        memory, done, size = self._memory, 0, len(data)
+        ordinal, within = divmod(at, layout.BLOCK)
+        while done < size:
+            start = self._at + chain[ordinal] * layout.BLOCK + within
+            end = min(done + layout.BLOCK - within, size)
+            memory[start : start + end - done] = data[done:end]
+            done = end
+            ordinal, within = ordinal + 1, 0
 
     def read(self, chain: Sequence[int], at: int, size: int) -> bytes:
         """A copy of what is in a chain, at this place in it."""
         parts = []
         while size > 0:
-            start, room = self.place(chain, at)
-            parts.append(self._memory[start : start + min(size, room)])
-            size -= room
-            at += room
+            start = self.place(chain, at)
+            part = min(size, layout.BLOCK - at % layout.BLOCK)
+            parts.append(self._memory[start : start + part])
+            size -= part
+            at += part
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def place(self, chain: Sequence[int], at: int) -> tuple[int, int]:
-        """Where in the file a place of a chain is, and how many bytes follow in that block."""
-        ordinal, within = divmod(at, layout.BLOCK)
-        return self._at + chain[ordinal] * layout.BLOCK + within, layout.BLOCK - within
+    def place(self, chain: Sequence[int], at: int) -> int:
+        """Where in the file a place of a chain is."""
+        return self._at + chain[at // layout.BLOCK] * layout.BLOCK + at % layout.BLOCK
 
     def __repr__(self) -> str:
         return f"<Blocks {self.gained - self.unused}/{self.gained} of {self.shape.blocks}>"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from framebuf.buffer.arrivals import Arrivals
 from framebuf.buffer.extent import ASSUMED_RATE
@@ -181,7 +182,9 @@ class Buffer:
         ring = self._store.ring_for(frames, self.after)
         with self._lock:
             newest = self._history.newest
-            silent = newest is not None and captured.mono_ns - newest.mono_ns > self._stale_ns
+            silent = (
+                newest is not None and captured.mono_ns - newest.captured.mono_ns > self._stale_ns
+            )
             stamp = Stamp(self._next_seq, captured, after_gap=self._after_gap or silent)
             self._next_seq += 1
             self._after_gap = False
@@ -189,7 +192,9 @@ class Buffer:
             self._arrivals.begun(captured.mono_ns)
         slot = self._store.begin(stamp, frames, origin, packet)
         if slot is None:
-            self._remember(self._stamped(ring, dropped=True), ring)
+            lost = replace(stamp, dropped=True)
+            mark(ring, lost)
+            self._remember(lost, ring)
         return slot
 
     def commit(self, slot: Written, error: str | None = None) -> None:
@@ -197,9 +202,12 @@ class Buffer:
         height, width = slot.height, slot.width
         if self.size is None or width * height > self.size[0] * self.size[1]:
             self.size = (width, height)
-        stamp = self._stamped(slot.ring, dropped=False)
+        stamp, ring = self._arriving, slot.ring
+        if stamp is None:
+            raise RuntimeError("commit without begin")
+        mark(ring, stamp)  # before its slot is whole
         slot.commit(error)
-        self._remember(stamp, slot.ring)
+        self._remember(stamp, ring)
 
     def discard(self, slot: Written) -> None:
         """Nothing came of the slot; its number is given again."""
@@ -256,8 +264,12 @@ class Buffer:
 
     def online(self, now_ns: int) -> bool:
         """Whether the newest frame is fresh."""
+        return now_ns <= self.fresh_until()
+
+    def fresh_until(self) -> int:
+        """Up to this moment it is online if no more frames come; −1 before the first."""
         newest = self._history.newest
-        return newest is not None and now_ns - newest.mono_ns <= self._stale_ns
+        return -1 if newest is None else newest.captured.mono_ns + self._stale_ns
 
     def captured_until(self, now_ns: int) -> int:
         """Up to this moment no frame can still appear."""
@@ -324,22 +336,15 @@ class Buffer:
         """Memory of all rings."""
         return self._store.bytes()
 
-    def _stamped(self, ring: Ring, *, dropped: bool) -> Stamp:
-        """The stamp of the frame that is arriving, in the file before its slot is whole."""
-        arriving = self._arriving
-        if arriving is None:
-            raise RuntimeError("commit without begin")
-        stamp = replace(arriving, dropped=True) if dropped else arriving
-        mark(ring, stamp)
-        return stamp
-
     def _remember(self, stamp: Stamp, ring: Ring) -> None:
         with self._lock:
             self._history.append(stamp, ring.shape.stamps)
             self._arriving = None
             self._arrivals.ended()
-            self.dropped += stamp.dropped
-            self.kept += not stamp.dropped
+            if stamp.dropped:
+                self.dropped += 1
+            else:
+                self.kept += 1
         self._on_commit()
 
     def __repr__(self) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from framebuf.buffer.group import Group
@@ -14,8 +15,7 @@ CODECS = ("h264", "hevc", *INTRA)
 """Those that a ring of packets takes, as libav names them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(msgspec.Struct, frozen=True, gc=False):
     """What must be known to decode a group of pictures: a key frame, and all up to the next."""
 
     codec: str
@@ -33,11 +33,11 @@ class Head:
         return self.codec in INTRA
 
 
-@dataclass(slots=True, eq=False)
-class Packet:
+class Packet(msgspec.Struct, eq=False):
     """One picture, encoded. Belongs to the camera's thread."""
 
-    data: bytes
+    data: bytes | memoryview
+    """As it came; a view keeps the memory that libav gave it."""
     head: Head | None = None
     """Given: it is a key frame, and begins a group."""
     leading: bool = False

@@ -118,6 +118,8 @@ class GroupDecoder:
             return False
         self._fed += 1
         if group.records[nth].leading and (group is self._before or self._before is None):
+            if (data := self._ring.read(group, nth)) is not None:
+                self._numbers.misses(data)  # another leading picture may refer to it: it counts
             self._tell(at)  # it refers to what this decoder has not seen, and nothing else to it
             return True
         data = self._ring.read(group, nth)

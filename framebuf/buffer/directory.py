@@ -5,14 +5,15 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
-import stat
 from pathlib import Path
 
+from framebuf.buffer.privacy import close_to_others
 from framebuf.errors import ConfigError, RingError
 
 SUFFIX = ".ring"
 PACKETS = ".packets"
 """Of a ring of packets."""
+LOCK = "lock"
 MEMORY_KINDS = ("tmpfs", "ramfs", "devtmpfs", "hugetlbfs")
 """File systems that are memory."""
 
@@ -150,8 +151,6 @@ def _check_ours(path: Path, descriptor: int) -> None:
         raise ConfigError(
             "node.ring_dir", f"{path} belongs to another user", "name another folder, or remove it"
         )
-    if stat.S_IMODE(about.st_mode) & 0o077:
-        os.fchmod(descriptor, 0o700)
     kind = file_system(path)
     if kind not in MEMORY_KINDS:
         raise ConfigError(
@@ -159,15 +158,16 @@ def _check_ours(path: Path, descriptor: int) -> None:
             f"{path} is on {kind}, which would be written all day",
             "name a folder on a tmpfs, such as one below /dev/shm",
         )
+    close_to_others(path, descriptor, LOCK, "node.ring_dir")
 
 
 def _locked(path: Path, descriptor: int) -> int:
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        lock = os.open("lock", flags, 0o600, dir_fd=descriptor)
+        lock = os.open(LOCK, flags, 0o600, dir_fd=descriptor)
     except OSError as error:
         raise ConfigError(
-            "node.ring_dir", f"{path / 'lock'}: {error.strerror}", "remove it, or mend the folder"
+            "node.ring_dir", f"{path / LOCK}: {error.strerror}", "remove it, or mend the folder"
         ) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

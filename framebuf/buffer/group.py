@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from framebuf.frames import LIVE
 
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
     from framebuf.units import Moment
 
 
-class Record(NamedTuple):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """Where a record's payload is in its group's chain of blocks."""
 
     at: int
@@ -20,7 +22,7 @@ class Record(NamedTuple):
     leading: bool
 
 
-class Shown(NamedTuple):
+class Shown(msgspec.Struct, frozen=True, eq=False):
     """A frame of a group."""
 
     group: Group

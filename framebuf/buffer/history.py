@@ -5,9 +5,10 @@ from __future__ import annotations
 import statistics
 from bisect import bisect_left, bisect_right
 from collections import deque
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
     from framebuf.units import Moment
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(msgspec.Struct, frozen=True, gc=False):
     """One frame's capture. Its pixels may be gone."""
 
     seq: int
@@ -43,6 +43,7 @@ class History:
 
     def __init__(self) -> None:
         self._stamps: list[Stamp] = []
+        self.newest: Stamp | None = None
         # first and last of the frames before those, between gaps
         self._runs: deque[tuple[int, int]] = deque(maxlen=self.MOST_RUNS)
         self.period_ns: int | None = None
@@ -51,16 +52,13 @@ class History:
     def append(self, stamp: Stamp, keep: int) -> None:
         """Add the newest; remember about the `keep` newest ones (at least, at most twice)."""
         self._stamps.append(stamp)
+        self.newest = stamp
         if len(self._stamps) >= 2 * keep:
             for old in self._stamps[:-keep]:
                 goes_on = self._runs and not old.after_gap
                 first_ns = self._runs.pop()[0] if goes_on else old.mono_ns
                 self._runs.append((first_ns, old.mono_ns))
             del self._stamps[:-keep]
-
-    @property
-    def newest(self) -> Stamp | None:
-        return self._stamps[-1] if self._stamps else None
 
     @property
     def oldest(self) -> Stamp | None:

@@ -35,10 +35,12 @@ CHUNK = 64
 
 STAMP = struct.Struct("<QQqqQ")
 """As layout.STAMP."""
+STAMP_BYTES = STAMP.size
 ENTRY = struct.Struct("<QII")
 """group + 1, or 0: free; ordinal in its chain; reserved."""
 RECORD = struct.Struct("<QQqqqII16x")
 """mark: number + 1; seq + 1, or 0: not kept; mono_ns; utc_ns; position, −1: none; size; flags."""
+RECORD_BYTES = RECORD.size
 MARK, SEQ, MOMENT = struct.Struct("<Q"), struct.Struct("<Q"), struct.Struct("<qqq")
 SEQ_AT, MOMENT_AT = 8, 16
 LEADING = 1

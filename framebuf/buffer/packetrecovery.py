@@ -159,7 +159,7 @@ class _Reader:
         self, number: int, chain: list[int], at: int
     ) -> tuple[int, int, int, tuple[int, Moment, Origin] | None] | None:
         """Place and size of its payload, its flags, and its frame; None: no such record."""
-        start, _ = self._blocks.place(chain, at)
+        start = self._blocks.place(chain, at)
         mark, seq, mono, utc, position, size, flags = layout.RECORD.unpack_from(self._memory, start)
         payload = at + layout.RECORD.size
         if mark != number + 1 or payload + size > len(chain) * layout.BLOCK:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from framebuf.buffer import packetlayout as layout
 from framebuf.buffer.group import Group, Record, Shown
@@ -39,8 +40,7 @@ _LATE_NS = 5 * SECOND_NS
 """How late a trigger may be for an event, unless configured; of a short history it is a quarter."""
 
 
-@dataclass(slots=True, eq=False)
-class Place:
+class Place(msgspec.Struct, eq=False):
     """One frame between `begin` and `commit`; as a Slot is, but its picture is there already."""
 
     ring: PacketRing
@@ -99,7 +99,8 @@ class PacketRing:
         self._next = newest.number + len(newest.records) + _APART if newest else 0
         self._open: Group | None = None  # what packets are added to
         self._staged: Packet | None = None  # stands for itself, and is written once it is kept
-        self._newest = (newest.last_ns, newest.last_seq) if newest else (-1, -1)
+        self._newest_ns = newest.last_ns if newest else -1
+        self._newest_seq = newest.last_seq if newest else -1
         self._is_full = False  # it was told that the tmpfs is
         self._is_short = False  # it was told that memory is
 
@@ -115,7 +116,8 @@ class PacketRing:
 
         One that stands for itself is kept by `begin`: those that no frame is made of cost nothing.
         """
-        if packet.head is not None and packet.head.is_intra:
+        head = packet.head
+        if head is not None and head.is_intra:
             self._staged = packet
         else:
             self._append(packet)
@@ -127,31 +129,34 @@ class PacketRing:
         if packet is self._staged:
             self._staged = None
             self._append(packet)
-        if packet.place is None or packet.place[0].gone:
+        at = packet.place
+        if at is None or at[0].gone:
             return None
-        group, index = packet.place
-        if packet.leading and (group.before is None or not group.before.whole):
+        if packet.leading and (at[0].before is None or not at[0].before.whole):
             return None
-        return Place(self, seq, captured, origin, height, width, (group, index), NOT_DECODED)
+        return Place(self, seq, captured, origin, height, width, at, NOT_DECODED)
 
     def commit(self, place: Place, error: str | None = None) -> None:
         """Show the frame to readers."""
         group, index = place.at
-        at, _ = self.blocks.place(group.blocks, group.records[index].at - layout.RECORD.size)
-        position = -1 if place.origin.position is None else place.origin.position
-        moment = (place.captured.mono_ns, place.captured.utc_ns, position)
-        layout.MOMENT.pack_into(self._memory, at + layout.MOMENT_AT, *moment)
-        layout.SEQ.pack_into(self._memory, at + layout.SEQ_AT, place.seq + 1)
-        self._newest = (place.captured.mono_ns, place.seq)
-        group.last_ns, group.last_seq = self._newest
+        seq, captured, origin = place.seq, place.captured, place.origin
+        at = self.blocks.place(group.blocks, group.records[index].at - layout.RECORD_BYTES)
+        position = -1 if origin.position is None else origin.position
+        mono_ns = captured.mono_ns
+        layout.MOMENT.pack_into(
+            self._memory, at + layout.MOMENT_AT, mono_ns, captured.utc_ns, position
+        )
+        layout.SEQ.pack_into(self._memory, at + layout.SEQ_AT, seq + 1)
+        self._newest_ns = group.last_ns = mono_ns
+        self._newest_seq = group.last_seq = seq
+        shown = Shown(group, index, captured, origin, error)
         with self._lock:
-            shown = Shown(group, index, place.captured, place.origin, error)
-            self._groups.show(place.seq, shown)
+            self._groups.show(seq, shown)
 
     def stamp(self, seq: int, captured: Moment, flags: int) -> None:
         """Note that frame `seq` was captured, whether it found room or not."""
-        at = self._stamps_at + seq % self.shape.stamps * layout.STAMP.size
-        layout.MARK.pack_into(self._memory, at, 0)
+        at = self._stamps_at + seq % self.shape.stamps * layout.STAMP_BYTES
+        # Field by field, the mark first: until it is there again, the entry is none
         layout.STAMP.pack_into(self._memory, at, 0, seq, captured.mono_ns, captured.utc_ns, flags)
         layout.MARK.pack_into(self._memory, at, seq + 1)
 
@@ -175,7 +180,7 @@ class PacketRing:
         """A new group, with its head alone; None: there is no room."""
         before = self._open if head.joined else None
         group = Group(self._next, head, before)
-        group.last_ns, group.last_seq = self._newest
+        group.last_ns, group.last_seq = self._newest_ns, self._newest_seq
         with self._lock:
             self._groups.add(group)
         data = layout.HEAD.pack(
@@ -187,22 +192,23 @@ class PacketRing:
             self.blocks.free(self._groups.remove(group).blocks)
         return None
 
-    def _write(self, group: Group, data: bytes, flags: int) -> bool:
+    def _write(self, group: Group, data: bytes | memoryview, flags: int) -> bool:
         """One more record of the newest group; False: there is no room."""
-        at, size = group.tail, layout.RECORD.size + layout.aligned(len(data))
-        while len(group.blocks) * layout.BLOCK < at + size:
+        chain, at, size = group.blocks, group.tail, len(data)
+        payload = at + layout.RECORD_BYTES
+        end = payload + layout.aligned(size)
+        while len(chain) * layout.BLOCK < end:
             number = self._block(group)
             if number is None:
                 return False
-            group.blocks.append(number)
-        payload = at + layout.RECORD.size
-        self.blocks.write(group.blocks, payload, data)
-        start, _ = self.blocks.place(group.blocks, at)
-        layout.RECORD.pack_into(self._memory, start, 0, 0, 0, 0, -1, len(data), flags)
-        layout.MARK.pack_into(self._memory, start, self._next + 1)
+            chain.append(number)
+        self.blocks.write(chain, payload, data)
+        start = self.blocks.place(chain, at)
+        layout.RECORD.pack_into(self._memory, start, 0, 0, 0, 0, -1, size, flags)
         self._next += 1
-        group.tail = at + size
-        group.records.append(Record(payload, len(data), bool(flags & layout.LEADING)))
+        layout.MARK.pack_into(self._memory, start, self._next)
+        group.tail = end
+        group.records.append(Record(payload, size, bool(flags & layout.LEADING)))
         return True
 
     def _block(self, group: Group) -> int | None:
@@ -252,11 +258,11 @@ class PacketRing:
 
     def _is_beyond(self, group: Group) -> bool:
         """Whether all of a group is older than the history, as a trigger that is late sees it."""
-        newest_ns, newest_seq = self._newest
         if self._span.frames is not None:
-            return group.last_seq <= newest_seq - self._span.frames - self._span.frames // 4
+            kept = self._span.frames + self._span.frames // 4
+            return group.last_seq <= self._newest_seq - kept
         spare_ns = max(SECOND_NS, min(_LATE_NS, self._span.ns // 4))
-        return group.last_ns < newest_ns - self._span.ns - spare_ns
+        return group.last_ns < self._newest_ns - self._span.ns - spare_ns
 
     # any thread ---------------------------------------------------------------------------
 

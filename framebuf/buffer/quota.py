@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from framebuf.buffer.extent import ASSUMED_RATE, Extent, extent, smallest
 from framebuf.errors import ConfigError
 
@@ -13,8 +15,7 @@ if TYPE_CHECKING:
     from framebuf.units import Size, Span
 
 
-@dataclass(frozen=True, slots=True)
-class Format:
+class Format(msgspec.Struct, frozen=True, gc=False):
     """What is known of a camera's frames when the next one is written."""
 
     height: int

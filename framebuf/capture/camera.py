@@ -33,10 +33,10 @@ class Camera:
     """Keeps one camera's frames coming into its buffer, on the thread `camera-NAME`.
 
     `start` and `stop` belong to the thread that owns the camera; what is public may be read by
-    any thread and is written by the camera's only. `on_fatal` is called with what reopening cannot
-    mend: a RingError ends the thread; after a ConfigError, of memory that holds no frame, it goes
-    on trying, for another size may come. An exception that is not expected ends that thread, and
-    the process by its excepthook.
+    any thread and is written by the camera's only. `on_fatal` is called with what reopening alone
+    cannot mend: memory that holds no frame (ConfigError), a tmpfs that is full (RingError). Where
+    that does not end the node it goes on trying: another size may come, others make room. An
+    exception that is not expected ends that thread, and the process by its excepthook.
     """
 
     def __init__(
@@ -87,17 +87,12 @@ class Camera:
             except SourceError as error:
                 if not self._stop.is_set():
                     self._wait(error)
-            except ConfigError as error:
+            except (ConfigError, RingError) as error:
                 self._on_fatal(error)
                 self._wait(error)
-            except RingError as error:
-                self._state = "failed"
-                self.last_error = str(error)
-                self._on_fatal(error)
-                return
         self._state = "stopped"
 
-    def _wait(self, error: SourceError | ConfigError) -> None:
+    def _wait(self, error: SourceError | ConfigError | RingError) -> None:
         """Tell an outage once, and wait before the next attempt."""
         if self.last_error is None:
             _log.warning(
@@ -135,7 +130,7 @@ class Camera:
             lateness_ns = LATENESS_NS if source.clock else 0
             self._buffer.opened(min(rates, default=None), lateness_ns, source.largest)
             self._read(source)
-        except (SourceError, ConfigError):
+        except (SourceError, ConfigError, RingError):
             self._buffer.interrupted()
             raise
         finally:
@@ -143,15 +138,18 @@ class Camera:
 
     def _read(self, source: Source) -> None:
         """Frames into the buffer until `stop`, which ends in a SourceError like any other."""
-        opened_ns: int | None = None
+        healthy_ns: int | None = None
+        is_healthy = False
+        self._beat()
         while True:
-            self._beat()
             grab = source.grab()
-            self._beat()
+            self.beat_ns = time.monotonic_ns()
             captured = self.recorder.take(grab)
-            if captured is not None:
-                opened_ns = captured.mono_ns if opened_ns is None else opened_ns
-                if captured.mono_ns - opened_ns >= _HEALTHY_NS:
+            if captured is not None and not is_healthy:
+                if healthy_ns is None:
+                    healthy_ns = captured.mono_ns + _HEALTHY_NS
+                if captured.mono_ns >= healthy_ns:
+                    is_healthy = True
                     self._end_outage()
             if self._stop.is_set():
                 raise SourceError("stopped")

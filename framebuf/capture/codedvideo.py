@@ -14,14 +14,18 @@ from framebuf.errors import SourceError
 from framebuf.frames import LIVE, Origin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from framebuf.capture.libav import Packet as Received
     from framebuf.capture.libav import Picture, Video
     from framebuf.units import Moment
 
 _LOOKED_AT = 16
-"""One packet of so many is looked at, and each key frame."""
+"""One packet of so many is looked at, and each key frame: a stream that turns into something else
+stays that."""
+
+_MOST_SIZES = 8
+"""Of so many parameter sets is remembered what they say; a camera takes turns with two or three."""
 
 
 class CodedVideo:
@@ -35,7 +39,8 @@ class CodedVideo:
         self._video = video
         self._codec = video.codec
         self._extradata = video.extradata
-        self._presentation = Presentation(0 if self._codec in INTRA else video.delay)
+        self._is_intra = self._codec in INTRA
+        self._presentation = Presentation(0 if self._is_intra else video.delay)
         self._fresh: list[Packet] = []
         """Packets that no grab has carried yet."""
         self._number = 0
@@ -49,7 +54,8 @@ class CodedVideo:
         """Take over a video that was just opened.
 
         Raises:
-            SourceError: its codec is none that a ring of packets takes; it is closed then.
+            SourceError: its codec is none that a ring of packets takes, or nothing says in which
+                order its pictures are shown; it is closed then.
         """
         if video.codec not in CODECS:
             video.close()
@@ -57,31 +63,43 @@ class CodedVideo:
                 f'{video.name} sends {video.codec}; store = "encoded" takes '
                 f'{", ".join(CODECS)}: give its camera store = "raw"'
             )
+        if video.codec not in INTRA and video.delay and not video.has_times:
+            video.close()
+            raise SourceError(
+                f"{video.name} sends B-frames without times, and only decoding tells their order: "
+                'give its camera store = "raw"'
+            )
         return cls(video)
 
     def packets(self) -> Iterator[Received]:
         """See Video."""
         return self._video.packets()
 
-    def pictures(self, received: Received) -> list[Picture]:
+    def time_ns(self, pts: int | None) -> int | None:
+        """See Video."""
+        return self._video.time_ns(pts)
+
+    def pictures(self, received: Received) -> Sequence[Picture]:
         """The frames that are now certain, in the order in which they are shown."""
         if not received.size:
-            return [*self._presentation.flush()]
-        data = bytes(received)
-        head = self._begun(data, received) if received.is_keyframe else None
-        if self._head is None:
+            return self._presentation.flush()
+        data, pts, number = memoryview(received), received.pts, self._number
+        begun = self._begun(data, pts) if received.is_keyframe else None
+        head = self._head
+        if head is None:
             return []  # joined between two key frames
-        leading = self._is_leading(received) and head is None
-        packet = Packet(data, head, leading)
+        key_pts = self._key_pts
+        leading = begun is None and pts is not None and key_pts is not None and pts < key_pts
+        if not self._is_intra and (begun is not None or number % _LOOKED_AT == 0):
+            self._plausible = bool(first_slice(self._codec, bytes(data), self._extradata))
+        packet = Packet(data, begun, leading)
         self._fresh.append(packet)
         picture = CodedPicture(
-            packet, self._number, received.pts, received.time_base,
-            self._head.height, self._head.width, self._is_plausible(data, head),
-            skipped=leading and not self._head.joined,
+            packet, number, pts, self._video.time_ns(pts), head.height, head.width,
+            self._plausible, leading and not head.joined,
         )  # fmt: skip
-        self._number += 1
-        shown = self._presentation.add(picture, received.dts)
-        return [picture for picture in shown if not picture.skipped]
+        self._number = number + 1
+        return self._presentation.add(picture, received.dts)
 
     def grab(self, picture: Picture, captured: Moment, origin: Origin = LIVE) -> Grab:
         """A frame, with all packets that came since the last."""
@@ -102,41 +120,36 @@ class CodedVideo:
     def close(self) -> None:
         self._video.close()
 
-    def _is_plausible(self, data: bytes, head: Head | None) -> bool:
-        """Looked at now and then: a stream that turns into something else stays that."""
-        if self._codec not in INTRA and (head is not None or self._number % _LOOKED_AT == 0):
-            self._plausible = bool(first_slice(self._codec, data, self._extradata))
-        return self._plausible
-
-    def _is_leading(self, received: Received) -> bool:
-        key, pts = self._key_pts, received.pts
-        return key is not None and pts is not None and pts < key
-
-    def _begun(self, data: bytes, received: Received) -> Head | None:
+    def _begun(self, data: memoryview, pts: int | None) -> Head | None:
         """The head of a group; None: it is damaged, and nothing is known of its size."""
-        self._key_pts = received.pts
+        self._key_pts = pts
         before = self._head
-        if self._codec in INTRA:
+        if self._is_intra:
             size = jpeg_size(data)
             self._plausible = size is not None
         else:
-            size = self._size(data)
+            size = self._size(bytes(data))
         if before is None:
             self._head = Head(self._codec, self._extradata, *size) if size else None
         else:
             # A damaged one is taken for one like those before it, and decoding it will tell
             height, width = size or (before.height, before.width)
             same = (height, width) == (before.height, before.width)
-            joined = same and self._codec not in INTRA
-            self._head = Head(self._codec, self._extradata, height, width, joined)
+            if not (same and self._is_intra):  # else the last one says it all
+                self._head = Head(self._codec, self._extradata, height, width, same)
         return self._head
 
     def _size(self, data: bytes) -> tuple[int, int] | None:
         """Height, width as the parameter sets say: found by decoding once for each of them."""
-        sets = (self._extradata, *parameter_sets(self._codec, data, self._extradata))
-        size = self._sizes.get(sets) or size_of(self._codec, self._extradata, data)
-        if size is not None:
-            self._sizes = {sets: size}
+        found = parameter_sets(self._codec, data, self._extradata)
+        sets = (self._extradata, *dict.fromkeys(found))  # some cameras send each of them twice
+        size = self._sizes.get(sets)
+        if size is None:
+            size = size_of(self._codec, self._extradata, data)
+            if size is not None:
+                if len(self._sizes) == _MOST_SIZES:
+                    self._sizes.clear()
+                self._sizes[sets] = size
         return size
 
     def __repr__(self) -> str:

@@ -73,9 +73,10 @@ class Film:
         while True:
             position = 0
             for packet in self._video.packets():
-                if self._stop.is_set():
+                pictures = self._video.pictures(packet)
+                if not pictures and self._stop.is_set():  # else the pacer looks
                     raise SourceError("stopped")
-                for picture in self._video.pictures(packet):
+                for picture in pictures:
                     # A damaged frame has no time of its own, so its step is the usual one
                     yield position, picture, None if isinstance(picture, str) else picture.time
                     position += 1

@@ -40,7 +40,7 @@ def _size(head: bytes) -> tuple[int, int]:
     return 0, 0
 
 
-def _size_of_jpeg(head: bytes) -> tuple[int, int]:
+def _size_of_jpeg(head: bytes | memoryview) -> tuple[int, int]:
     at = 2
     while head[at] == 0xFF:
         marker = head[at + 1]
@@ -52,7 +52,7 @@ def _size_of_jpeg(head: bytes) -> tuple[int, int]:
     return 0, 0
 
 
-def jpeg_size(data: bytes) -> tuple[int, int] | None:
+def jpeg_size(data: bytes | memoryview) -> tuple[int, int] | None:
     """Height, width as a JPEG's header says; None where it says nothing that is known."""
     try:
         width, height = _size_of_jpeg(data)

@@ -16,7 +16,7 @@ from framebuf.frames import LIVE, Origin
 from framebuf.units import SECOND_NS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from av.container import InputContainer
     from av.video.frame import VideoFrame
@@ -32,7 +32,6 @@ _NO_TIMESTAMPS = 0x80
 TimedOut = av.error.ExitError
 """So libav says that a time-out passed."""
 Packet: TypeAlias = "av.Packet[VideoStream]"
-Timed: TypeAlias = "av.Packet[VideoStream] | VideoFrame | CodedPicture"
 Picture: TypeAlias = "VideoFrame | CodedPicture | str"
 """A frame, decoded or not, or why it could not be decoded."""
 
@@ -46,6 +45,8 @@ class Video:
         self._stream = stream
         self._converter = Converter()
         self._size = (16, 16)  # height, width of the last good picture
+        base = stream.time_base
+        self._tick = None if base is None else (base.numerator, base.denominator)
         # Frame threads would hold back a frame each, and blame a broken packet on a later one;
         # a file stands in for a camera, and costs what the camera would
         stream.codec_context.thread_type = "SLICE"
@@ -107,6 +108,15 @@ class Video:
         """Whether packets carry the times of a clock; else libav counts them at a made-up rate."""
         return not self._container.format.flags & _NO_TIMESTAMPS
 
+    def time_ns(self, pts: int | None) -> int | None:
+        """A packet's time on the clock of the container; None where it has none."""
+        if pts is None or self._tick is None:
+            return None
+        # A packet's own time_base, which is its stream's, is a Fraction made anew each time: that
+        # takes longer than all else that a packet costs
+        numerator, denominator = self._tick
+        return (pts * SECOND_NS * numerator + denominator // 2) // denominator
+
     def packets(self) -> Iterator[Packet]:
         """Packets as they come, an empty one at the end.
 
@@ -118,7 +128,7 @@ class Video:
         except av.FFmpegError as error:
             raise SourceError(f"reading {self.name} failed: {_why(error)}") from error
 
-    def pictures(self, packet: Packet) -> list[Picture]:
+    def pictures(self, packet: Packet) -> Sequence[Picture]:
         """The pictures of one packet; an empty one gives those that were held back."""
         return [*decoded(packet)]
 
@@ -165,13 +175,12 @@ def decoded(packet: Packet) -> list[VideoFrame | str]:
     return ["cannot be decoded: damaged" if frame.is_corrupt else frame for frame in frames]
 
 
-def nanoseconds(timed: Timed) -> int | None:
+def nanoseconds(frame: VideoFrame) -> int | None:
     """Its time on the clock of its container; None where it has none."""
-    if timed.pts is None or timed.time_base is None:
+    if frame.pts is None or frame.time_base is None:
         return None
-    base = timed.time_base
-    # in integers, for a Fraction takes longer than all else that a packet costs
-    return (timed.pts * SECOND_NS * base.numerator + base.denominator // 2) // base.denominator
+    base = frame.time_base
+    return (frame.pts * SECOND_NS * base.numerator + base.denominator // 2) // base.denominator
 
 
 def _sane(rate: SupportsFloat | None) -> float | None:

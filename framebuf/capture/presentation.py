@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from fractions import Fraction
+import msgspec
 
+from framebuf.units import SECOND_NS
+
+if TYPE_CHECKING:
     from framebuf.buffer.coded import Packet
 
 _MOST_HELD = 20
 """No codec holds back more than 16 pictures; what looks like more is a broken clock."""
 
 
-@dataclass(slots=True, eq=False)
-class CodedPicture:
+class CodedPicture(msgspec.Struct, eq=False):
     """One picture that is not decoded, and when it is shown."""
 
     packet: Packet
     number: int
     """In the order of decoding."""
     pts: int | None
-    time_base: Fraction | None
+    time_ns: int | None
+    """On the clock of its container."""
     height: int
     width: int
     plausible: bool = True
@@ -33,9 +34,7 @@ class CodedPicture:
     @property
     def time(self) -> float | None:
         """Seconds on the clock of its container."""
-        if self.pts is None or self.time_base is None:
-            return None
-        return self.pts * self.time_base.numerator / self.time_base.denominator
+        return None if self.time_ns is None else self.time_ns / SECOND_NS
 
 
 class Presentation:
@@ -44,7 +43,8 @@ class Presentation:
     A picture is let go once it is certain that none comes before it (a packet is not decoded later
     than it is shown; without such times, a decoder's `depth` of pictures held back says it), and
     that all packets before its own show theirs too: a decoder that is given no more packets than
-    have come has then said of each of them whether it is damaged.
+    have come has then said of each of them whether it is damaged. Those that are skipped are not
+    given.
     """
 
     def __init__(self, depth: int) -> None:
@@ -57,9 +57,11 @@ class Presentation:
 
     def add(self, picture: CodedPicture, dts: int | None) -> list[CodedPicture]:
         """A packet has come, decoded at `dts` of its clock; the pictures that go now."""
-        if not self._held and not self._shown and self._is_next(picture, dts):
-            self._dts, self._all_until = dts, picture.number
-            return [picture]
+        if not self._held and not self._shown:  # as most cameras send them
+            pts = picture.pts
+            if (not self._depth) if dts is None or pts is None else pts <= dts:
+                self._dts, self._all_until = dts, picture.number
+                return [] if picture.skipped else [picture]
         gone = []
         if dts is not None and self._dts is not None and dts < self._dts:
             gone = self.flush()  # the clock went back
@@ -79,13 +81,7 @@ class Presentation:
         if self._out:
             self._all_until = max(self._all_until, *self._out)
             self._out.clear()
-        return gone
-
-    def _is_next(self, picture: CodedPicture, dts: int | None) -> bool:
-        """Whether a picture goes at once, where none is held back: as most cameras send them."""
-        if dts is None or picture.pts is None:
-            return not self._depth
-        return picture.pts <= dts
+        return [picture for picture in gone if not picture.skipped]
 
     def _goes(self, dts: int | None) -> bool:
         first = self._held[0]
@@ -107,7 +103,7 @@ class Presentation:
         while count < len(self._shown) and self._shown[count].number <= self._all_until:
             count += 1
         gone, self._shown = self._shown[:count], self._shown[count:]
-        return gone
+        return [picture for picture in gone if not picture.skipped]
 
     def __repr__(self) -> str:
         return f"<Presentation {len(self._held) + len(self._shown)} held, depth {self._depth}>"

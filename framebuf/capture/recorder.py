@@ -69,8 +69,7 @@ class Recorder:
 
     def _keep(self, grab: Grab, captured: Moment) -> None:
         try:
-            packet = () if grab.packet is None else (grab.packet,)
-            slot = self._buffer.begin(captured, grab.height, grab.width, grab.origin, *packet)
+            slot = self._buffer.begin(captured, grab.height, grab.width, grab.origin, grab.packet)
         except ConfigError as error:
             self.oversized += 1
             if self._has_fitted:
@@ -80,11 +79,13 @@ class Recorder:
             return
         self._has_fitted = True
         if slot is not None:
-            try:
-                fault = grab.write(slot.pixels) if grab.error is None else grab.error
-            except SourceError:
-                self._buffer.discard(slot)
-                raise
+            fault = grab.error
+            if fault is None and grab.packet is None:
+                try:
+                    fault = grab.write(slot.pixels)
+                except SourceError:
+                    self._buffer.discard(slot)
+                    raise
             self._buffer.commit(slot, fault)
             self.undecodable += fault is not None
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 from framebuf.frames import LIVE, Origin
 from framebuf.units import SECOND_NS, Moment
@@ -42,8 +43,7 @@ def _nothing(dst: NDArray[np.uint8]) -> None:
     """There are no pixels to write."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Grab:
+class Grab(msgspec.Struct, frozen=True, eq=False):
     """A frame that has arrived and is not yet converted. Good until the source's next grab."""
 
     captured: Moment

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     import threading
 
     from framebuf.capture.libav import Packet as Received
-    from framebuf.capture.libav import Timed
+    from framebuf.capture.libav import Picture
     from framebuf.capture.source import Grab
     from framebuf.units import Moment
 
@@ -41,6 +42,7 @@ class Stream:
         self.clock = StreamClock()
         self.largest = 0
         self._video = video
+        self._has_times = video.has_times
         self._stop = stop
         self._patience_s = patience_s
         self._silent_ns = round(0.9 * patience_s * SECOND_NS)
@@ -143,7 +145,7 @@ class Stream:
         Raises:
             SourceError: nothing came for too long.
         """
-        asked_ns = now().mono_ns
+        asked_ns = time.monotonic_ns()
         try:
             packet = next(self._packets, None)
         except SourceError as error:
@@ -158,13 +160,21 @@ class Stream:
         # an empty packet, or none: so libav tells that the server went away
         return (packet if packet is not None and packet.size else None), arrived
 
-    def _time(self, timed: Timed) -> int | None:
-        return nanoseconds(timed) if self._video.has_times else None
+    def _time(self, packet: Received) -> int | None:
+        return self._video.time_ns(packet.pts) if self._has_times else None
+
+    def _time_of(self, picture: Picture, packet: Received) -> int | None:
+        """A damaged one has no time of its own, but that of its packet."""
+        if isinstance(picture, str) or not self._has_times:
+            return self._time(packet)
+        return picture.time_ns if isinstance(picture, CodedPicture) else nanoseconds(picture)
 
     def _before_first(self) -> int | None:
         """The time of a first packet that has none of its own: one step before the second's."""
+        if len(self._held) < 3:
+            return None
         times = [self._time(packet) for packet, _ in self._held]
-        if len(times) < 3 or times[0] is not None or times[1] is None or times[2] is None:
+        if times[0] is not None or times[1] is None or times[2] is None:
             return None
         return 2 * times[1] - times[2]
 
@@ -178,8 +188,7 @@ class Stream:
             self._any = True
             if not (broken or dubious):
                 self._good_ns = arrived.mono_ns
-            # A damaged frame has no time of its own, but that of its packet
-            time_ns = self._time(packet if isinstance(picture, str) else picture)
+            time_ns = self._time_of(picture, packet)
             captured = self.clock.stamp(untimed_ns if time_ns is None else time_ns, arrived)
             self._ready.append(self._video.grab(picture, captured))
         self._check_alive(arrived.mono_ns)

@@ -63,6 +63,7 @@ class Device:
         self._size = size
         self._stop = stop
         self._encoded = encoded
+        self._head: Head | None = None  # of the last JPEG
 
     @classmethod
     def open(
@@ -131,7 +132,10 @@ class Device:
                 f'{self._path} gives pictures that are no JPEGs; give its camera store = "raw"'
             )
         height, width = jpeg_size(jpeg) or (self._size[1], self._size[0])
-        packet = Packet(jpeg, Head("mjpeg", b"", height, width))
+        head = self._head
+        if head is None or (head.height, head.width) != (height, width):
+            head = self._head = Head("mjpeg", b"", height, width)
+        packet = Packet(jpeg, head)
         return Grab(arrived, height, width, packets=(packet,), packet=packet)
 
     def _write(self, dst: NDArray[np.uint8]) -> str | None:

@@ -30,6 +30,8 @@ def _line_of(leaf: str, document: dict[str, Any]) -> str:
             f"{document['event_type']}: {document['published']} of {document['requested']} frames "
             f"in {document['ms']['total']:.0f} ms"
         ]
+        if document.get("failed"):
+            parts.append(f"{document['failed']} of them errors")
         parts += [f"{count} missing: {reason}" for reason, count in document["missing"].items()]
         if document["already_claimed"]:
             parts.append(f"{document['already_claimed']} claimed by earlier drains")

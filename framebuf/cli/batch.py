@@ -35,7 +35,10 @@ def batch(
     platform: model_options.Platform = "auto",
     pool: model_options.Pool = 1,
     repeat: Annotated[
-        int, typer.Option("-r", "--repeat", min=1, help="Go through the folder so many times.")
+        int,
+        typer.Option(
+            "-r", "--repeat", min=1, max=10**9, help="Go through the folder so many times."
+        ),
     ] = 1,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No line a file.")] = False,
     task: Annotated[

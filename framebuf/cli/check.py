@@ -82,7 +82,7 @@ def _print_asyncapi(path: Path) -> None:
     from framebuf.contract.asyncapi import document  # noqa: PLC0415
 
     found = document(__version__)
-    if path != config_file.DEFAULT_PATH or path.exists():
+    if path != config_file.DEFAULT_PATH or config_file.is_there():
         mqtt = configuration.load(path).config.mqtt
         found = document(__version__, mqtt.base, mqtt.host, mqtt.port)
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(found)).decode() + "\n")

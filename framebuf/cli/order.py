@@ -34,11 +34,10 @@ def order_of(
     `said`: the file shall say its task.
 
     Raises:
-        ModelError: the dataset, the labels or the batch sizes cannot be used.
+        ModelError: the dataset or the labels cannot be used.
     """
     from framebuf.models.platforms import CORES  # noqa: PLC0415
     from framebuf.models.toolkit import Order  # noqa: PLC0415
-    from framebuf.models.toolkit.order import batches_of  # noqa: PLC0415
     from framebuf.models.toolkit.pictures import FEW, listed  # noqa: PLC0415
 
     if platform not in CORES:
@@ -51,6 +50,7 @@ def order_of(
         raise typer.BadParameter("give both or neither", param_hint="--mean, --std")
     if out.exists() and not out.is_dir():
         raise typer.BadParameter(f"expected a folder, {out} is a file", param_hint="--out")
+    batches = _batches(batch)
     model = _model(asked)
     found = listed(dataset) if dataset is not None else ()
     int8 = dtype != "float16" and dataset is not None
@@ -62,7 +62,7 @@ def order_of(
     return Order(
         model=model,
         platform=platform,
-        batches=batches_of(batch),
+        batches=batches,
         dtype="int8" if int8 else "float16",
         pictures=found,
         out=out,
@@ -70,6 +70,16 @@ def order_of(
         check=check,
         bound=bound,
     )
+
+
+def _batches(text: str) -> tuple[int, ...]:
+    from framebuf.errors import ModelError  # noqa: PLC0415
+    from framebuf.models.toolkit.order import batches_of  # noqa: PLC0415
+
+    try:
+        return batches_of(text)
+    except ModelError as error:
+        raise typer.BadParameter(str(error), param_hint="--batch") from error
 
 
 def _model(asked: dict[str, Any]) -> Model:

@@ -152,6 +152,8 @@ class _Look:
         if not self._known(fleet):
             which = "no node" if self._name is None else f"no node {self._name}"
             more = "" if self._name is None else "; framebuf status --all lists those it knows"
+            if self._mqtt.username is not None:  # brokers that deny say nothing
+                more += f"; is the account {self._mqtt.username} allowed to read them?"
             raise NoAnswerError(
                 f"the broker {visitor.where} knows {which} below {self._mqtt.base}{more}"
             )

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from framebuf.cli.config_file import DEFAULT_PATH
+from framebuf.cli import config_file
 
 if TYPE_CHECKING:
     from framebuf.config import Mqtt
     from framebuf.contract import Topics
 
 ConfigOption = Annotated[
-    Path | None, typer.Option("-c", "--config", help="Whose broker and node to use.")
+    Path | None, typer.Option("-c", "--config", help="Whose broker and node; [mqtt] alone will do.")
 ]
 HostOption = Annotated[str | None, typer.Option("--host", help="The broker, instead of -c's.")]
 PortOption = Annotated[int | None, typer.Option("--port", min=1, max=65535, help="Its port.")]
@@ -48,9 +48,11 @@ def broker_of(
     from framebuf.contract import Topics  # noqa: PLC0415
 
     needless = host and (node or any_node)
-    path = config or (DEFAULT_PATH if DEFAULT_PATH.exists() and not needless else None)
+    path = config
+    if path is None and not needless and config_file.is_there():
+        path = config_file.DEFAULT_PATH
     if path is not None:
-        loaded = configuration.load(path).config
+        loaded = configuration.load_client(path).config
         mqtt, name = loaded.mqtt, loaded.node.name
     else:
         mqtt, name = configuration.Mqtt(), configuration.Node().name

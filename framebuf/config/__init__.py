@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from framebuf.config import checks, file
+from framebuf.config.client import load_client
 from framebuf.config.file import Loaded
 from framebuf.config.tables import (
     Base,
@@ -38,6 +39,7 @@ __all__ = [
     "TriggerDefaults",
     "Web",
     "load",
+    "load_client",
     "model_of",
     "models_of",
     "parse",

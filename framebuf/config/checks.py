@@ -39,14 +39,24 @@ def check(loaded: Loaded) -> None:
             check_served(loaded, f"model[{at}]", model)
         else:
             check_file(loaded, f"model[{at}]", model)
-    if config.mqtt.password_file is not None and config.mqtt.username is None:
-        raise loaded.error("mqtt.password_file", "has no username", "add username = …")
+    check_mqtt(loaded)
     _check_web(loaded)
     labels = config.homeassistant.labels
     for at, label in enumerate(labels):
         if label in labels[:at]:
             raise loaded.error("homeassistant.labels", f"{label!a} stands twice", "leave one out")
-    if (config.mqtt.cert_file is None) != (config.mqtt.key_file is None):
+
+
+def check_mqtt(loaded: Loaded) -> None:
+    """Check what concerns several keys of [mqtt].
+
+    Raises:
+        ConfigError: the first thing that is wrong.
+    """
+    mqtt = loaded.config.mqtt
+    if mqtt.password_file is not None and mqtt.username is None:
+        raise loaded.error("mqtt.password_file", "has no username", "add username = …")
+    if (mqtt.cert_file is None) != (mqtt.key_file is None):
         raise loaded.error("mqtt", "cert_file and key_file go together", "give both or neither")
 
 

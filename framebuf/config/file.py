@@ -11,6 +11,7 @@ from typing import Any, get_args, get_type_hints
 
 import msgspec
 
+from framebuf import textfile
 from framebuf.config.tables import (
     Camera,
     Config,
@@ -38,6 +39,10 @@ class Loaded(msgspec.Struct, frozen=True):
         """An error about `key`, such as `camera[0].memory`, that names its file and line."""
         return ConfigError(_where(self.file, self.lines, key), what, remedy)
 
+    def located(self, error: ConfigError, table: str = "") -> ConfigError:
+        """An error of a part, which knows its key below `table.`, with the file and the line."""
+        return self.error(f"{table}{error.where}", error.what, error.remedy)
+
 
 def read(path: Path) -> Loaded:
     """Read a configuration file. Relative paths in it start at its folder.
@@ -45,14 +50,7 @@ def read(path: Path) -> Loaded:
     Raises:
         ConfigError: it cannot be read, or anything in it is wrong.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise ConfigError(
-            str(path), f"cannot be read: {reason}", "name a readable file with -c"
-        ) from error
-    return parse(text, str(path), path.parent.absolute())
+    return parse(text_of(path), str(path), path.parent.absolute())
 
 
 def parse(text: str, file: str, folder: Path) -> Loaded:
@@ -61,10 +59,43 @@ def parse(text: str, file: str, folder: Path) -> Loaded:
     Raises:
         ConfigError: anything in it is wrong.
     """
+    return convert(tables_of(text, file), text, file, folder)
+
+
+def text_of(path: Path) -> str:
+    """What stands in a file.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
     try:
-        data = tomllib.loads(text)
+        return textfile.read(path, "utf-8-sig")  # editors of Windows put a mark first
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        remedy = (
+            "name a readable file with -c" if isinstance(error, OSError) else "save it as UTF-8"
+        )
+        raise ConfigError(str(path), f"cannot be read: {reason}", remedy) from error
+
+
+def tables_of(text: str, file: str) -> dict[str, Any]:
+    """The tables of a text that stands in `file`.
+
+    Raises:
+        ConfigError: it is not TOML.
+    """
+    try:
+        return tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # ValueError alone for a number of 5000 digits
         raise _syntax_error(error, text, file) from error
+
+
+def convert(data: dict[str, Any], text: str, file: str, folder: Path) -> Loaded:
+    """Tables of a text that stands in `file`; relative paths in them start at `folder`.
+
+    Raises:
+        ConfigError: anything in them is wrong.
+    """
     lines = key_lines(text)
     try:
         config = msgspec.convert(data, Config, dec_hook=_decode)
@@ -135,8 +166,12 @@ def _config_error(message: str, file: str, lines: dict[str, int]) -> ConfigError
         what, remedy = "is no valid name or value", _pattern(key)
     elif match := re.fullmatch(r"Invalid enum value (.*)", what, re.DOTALL):
         what, remedy = f"{match[1]} is no choice", f"use {', '.join(_choices(key))}"
+    elif what == "Expected `str` of length >= 1":
+        what, remedy = "is empty", "give a text, or leave the key out"
     elif what.startswith("Expected"):
-        remedy = "give as many values" if "length" in what else "give a value in range"
+        remedy = "give a value in range"
+        if "length" in what:
+            remedy = "give so many characters" if "`str`" in what else "give as many values"
         what = what.replace("`", "").replace("Expected", "expected")
     else:
         what, _, remedy = what.rpartition(": ")  # from units: what is wrong, and the remedy
@@ -164,6 +199,10 @@ _TABLES: dict[str, type[Table]] = {
     "camera.trigger": TriggerDefaults,
 }
 
+
+_CREDENTIALS = "CREDENTIALS_DIRECTORY"
+_STORE = "/etc/credstore/framebuf."
+"""Where the unit's LoadCredential= has it from, for `framebuf check` and its like in a shell."""
 
 LISTEN = 'write an address and a port, such as "127.0.0.1:8790" or "[::1]:8790"'
 """The remedy for an address that is none."""
@@ -212,6 +251,8 @@ def _resolved(loaded: Loaded, folder: Path) -> Config:
     def path(key: str, text: str | None) -> str | None:
         if not text:
             return text
+        if _CREDENTIALS not in os.environ:
+            text = re.sub(rf"\A\$(?:{_CREDENTIALS}|{{{_CREDENTIALS}}})/", _STORE, text)
         for name in re.findall(r"\$(\w+|\{[^}]*\})", text, re.ASCII):
             if name.strip("{}") not in os.environ:
                 instead = "%24 for a dollar sign" if "://" in text else "the path itself"

@@ -55,7 +55,7 @@ class Node(Table, frozen=True, kw_only=True):
     name: Name = msgspec.field(default_factory=_host_name)
     ring_dir: str = ""
     """Empty: /dev/shm/framebuf-<name>."""
-    state_dir: str = "/var/lib/framebuf"
+    state_dir: Annotated[str, msgspec.Meta(min_length=1)] = "/var/lib/framebuf"
     max_pending: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 32
     remember: Duration = _default(Duration.of_seconds(3600))
     decoders: Annotated[int, msgspec.Meta(ge=1, le=64)] | None = None

@@ -106,9 +106,9 @@ class Backlog:
         self._waiting += 1
 
     def take(self, now_ns: int) -> Job | None:
-        """The most urgent job of all; None: there is none."""
+        """The most urgent job of all; None: there is none, or its turn shares nothing."""
         first = self._first(now_ns)
-        return None if first is None else self.take_of(first, now_ns)
+        return None if first is None or self._turns[first].alone else self.take_of(first, now_ns)
 
     def take_of(self, turn: str, now_ns: int) -> Job | None:
         """The next job of one turn; None: it has none."""

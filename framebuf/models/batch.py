@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -131,7 +132,8 @@ class Batch:
             IndexError: there is no such slot.
             ValueError, TypeError: as `Preparer.write`; the slot is then empty. Or as `tensor`.
         """
-        row = self._rows()[self._checked(index)]
+        index = self._checked(index)
+        row = self._rows()[index]
         self._claim()
         self._outputs = None
         self._placements[index] = None
@@ -186,7 +188,8 @@ class Batch:
             ValueError: the batch is closed.
         """
         self._rows()
-        if self._placements[self._checked(index)] is None:
+        index = self._checked(index)
+        if self._placements[index] is None:
             used = ", ".join(str(i) for i, at in enumerate(self._placements) if at) or "none"
             raise LookupError(f"slot {index} holds no frame; filled: {used}")
         if self._outputs is None:
@@ -211,6 +214,11 @@ class Batch:
         return self._memory
 
     def _checked(self, index: int) -> int:
+        try:
+            index = operator.index(index)
+        except TypeError as error:
+            kind = type(index).__name__
+            raise TypeError(f"expected a slot as a whole number, got {kind}") from error
         if not 0 <= index < self.size:
             raise IndexError(f"expected a slot from 0 to {self.size - 1}, got {index}")
         return index

@@ -15,7 +15,8 @@ from framebuf.models.platforms import SERVERS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from framebuf.models.context import Context, Measured
+    from framebuf.models.context import Context
+    from framebuf.models.measured import Measured
     from framebuf.models.network import Network
 
 TRIES = 3
@@ -41,7 +42,7 @@ def costs_of(network: Network) -> tuple[Cost, ...]:
 def timed(
     network: Network, picture: NDArray[np.uint8] | None = None, *, whole: bool = False
 ) -> tuple[Cost, ...]:
-    """The cost of each batch size, by a warm-up and one more run each. Before its lane starts.
+    """The cost of each batch size, by a few runs each. Before its lane starts.
 
     `whole`: of preparing `picture`, running and reading, which go on side by side, the slowest;
     else running alone.
@@ -64,8 +65,8 @@ def _measured(context: Context, size: int, picture: NDArray[np.uint8]) -> Measur
     """One failed call is no reason not to start: the next may succeed."""
     for _ in range(TRIES - 1):
         with suppress(InferenceError):
-            return context.measure(size, picture, runs=2)
-    return context.measure(size, picture, runs=2)
+            return context.measure(size, picture)
+    return context.measure(size, picture)
 
 
 def plan_of(network: Network, costs: tuple[Cost, ...]) -> Plan:

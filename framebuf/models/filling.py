@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from framebuf.models.backlog import Job
     from framebuf.models.batch import Batch
     from framebuf.models.context import Context
-    from framebuf.models.timeline import Run
+    from framebuf.models.lane import Lane
+    from framebuf.models.run import Run
 
 
-class Source(Protocol):
-    """Where the frames come from: a lane."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Filled:
+    """A tensor ready to run. Of two per context, one is here or running, one being prepared."""
 
-    def next_job(self, run: Run, context: Context) -> Job | None: ...
+    run: Run
+    memory: Batch
+    batch: Batch
+    tensor: NDArray[Any]
+    jobs: list[Job]
+    taken_ns: list[int]
+    prepared_ns: int
+    """Nanoseconds that preparing took."""
 
 
 class Filling:
@@ -28,6 +40,7 @@ class Filling:
 
     def __init__(self, run: Run, memory: Batch) -> None:
         self.run = run
+        self.memory = memory
         self.batch = memory.sized(run.size)
         self.jobs: list[Job] = []
         self.taken_ns: list[int] = []
@@ -36,9 +49,9 @@ class Filling:
         self._writing = 0
         self._closed = False
 
-    def fill(self, source: Source, context: Context) -> None:
+    def fill(self, lane: Lane, context: Context) -> None:
         """Write frames into it as long as the lane has some for it, and for `context` to do."""
-        while (slot := self._take(source, context)) is not None:
+        while (slot := self._take(lane, context)) is not None:
             job = self.jobs[slot]
             job.begun()
             frame, part = job.frame, job.part
@@ -57,11 +70,18 @@ class Filling:
             while self._writing:
                 self._written.wait()
 
-    def _take(self, source: Source, context: Context) -> int | None:
+    def filled(self, prepared_ns: int) -> Filled:
+        """What came of it, once it is closed; preparing took so long."""
+        return Filled(
+            self.run, self.memory, self.batch, self.batch.tensor,
+            self.jobs, self.taken_ns, prepared_ns,
+        )  # fmt: skip
+
+    def _take(self, lane: Lane, context: Context) -> int | None:
         with self._lock:
             if self._closed or len(self.jobs) == self.run.size:
                 return None
-            job = source.next_job(self.run, context)
+            job = lane.next_job(self.run, context)
             if job is None:
                 return None
             self.jobs.append(job)

@@ -69,6 +69,11 @@ class Discovery:
         with self._lock:
             self._due_s = time.monotonic()
 
+    @property
+    def due_s(self) -> float | None:
+        """When there may be `changes`; monotonic. Any thread."""
+        return self._due_s
+
     def heard(self, message: Message) -> bool:
         """Whether it is about Home Assistant. Its birth is answered a little later."""
         if message.topic not in self._birth_topics:

@@ -91,7 +91,7 @@ class _Sample:
     """Packets in memory, with a ring's manner of reading."""
 
     def __init__(self, packets: list[Packet]) -> None:
-        self._data = [b"", *(packet.data for packet in packets)]
+        self._data = [b"", *(bytes(packet.data) for packet in packets)]
 
     def read(self, group: Group, nth: int) -> bytes | None:
         """A packet of the only group there is."""
@@ -110,14 +110,17 @@ def _timed(packets: list[Packet]) -> tuple[float, float]:
     group.records = [Record(0, 0, leading=False)]
     group.records += [Record(0, len(packet.data), packet.leading) for packet in packets]
     decoder, converter = GroupDecoder(_Sample(packets), group), Converter()
-    target = np.empty((head.height, head.width, 3), np.uint8)
+    target = np.empty((0, 0, 3), np.uint8)
     decode_s = convert_s = 0.0
     for nth in range(1, len(packets) + 1):
         begun = time.thread_time()
         picture = decoder.picture(nth) if decoder.can_give(nth) else "passed over"
         decoded = time.thread_time()
         decode_s += decoded - begun
-        if not isinstance(picture, str) and (picture.height, picture.width) == target.shape[:2]:
+        if not isinstance(picture, str):
+            # its own size: a damaged head may say 65535×65535
+            if (picture.height, picture.width) != target.shape[:2]:
+                target = np.empty((picture.height, picture.width, 3), np.uint8)
             np.copyto(target, converter.bgr(picture))
             convert_s += time.thread_time() - decoded
     return 1e3 * decode_s / len(packets), 1e3 * convert_s / len(packets)

@@ -10,6 +10,8 @@ from framebuf.service.encoder import Shot
 from framebuf.service.outbox import Outgoing
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from framebuf.buffer.lease import Lease
     from framebuf.contract import Topics
     from framebuf.frames import Frame
@@ -26,10 +28,18 @@ class LastImages:
     guards the pictures and which of them are fresh.
     """
 
-    def __init__(self, topics: Topics, encoder: Encoder, counters: Counters) -> None:
+    def __init__(
+        self,
+        topics: Topics,
+        encoder: Encoder,
+        counters: Counters,
+        on_fresh: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_fresh`: called on the encoder's thread when there are `changes`."""
         self._topics = topics
         self._encoder = encoder
         self._counters = counters
+        self._on_fresh = on_fresh
         self._newest_seq: dict[str, int] = {}  # the requests' thread's
         self._lock = threading.Lock()
         self._pictures: dict[str, bytes] = {}
@@ -75,6 +85,7 @@ class LastImages:
             self._pictures[camera] = jpeg
             self._fresh.add(camera)
         self._counters.add("last_images")
+        self._on_fresh()
 
     def _outgoing(self, camera: str) -> Outgoing:
         topic = self._topics.of_camera(camera, "last_image")

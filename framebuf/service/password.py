@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from framebuf import textfile
 from framebuf.errors import ConfigError
 
 
@@ -16,7 +17,7 @@ def read(path: str | None) -> str | None:
     if path is None:
         return None
     try:
-        return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+        return textfile.read(Path(path), "utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise ConfigError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -50,19 +49,19 @@ class Reload:
         self._config = loaded.config
         self._notifier = notifier
         self._fixed_level = fixed_level
-        self._asked = threading.Event()
+        self._is_asked = False
 
     def ask(self) -> None:
         """Read the file again as soon as may be. Any thread, and signal handlers."""
-        self._asked.set()
+        self._is_asked = True
 
     def serve(
         self, feeds: Sequence[Feed], networks: Sequence[Tunable], discovery: Discovery
     ) -> None:
         """Do what was asked meanwhile, if anything was."""
-        if not self._asked.is_set():
+        if not self._is_asked:
             return
-        self._asked.clear()
+        self._is_asked = False
         self._notifier.tell(RELOADING="1", MONOTONIC_USEC=str(time.monotonic_ns() // 1000))
         try:
             loaded = load(self._file)
@@ -121,7 +120,7 @@ class Reload:
         )
 
     def __repr__(self) -> str:
-        return f"<Reload {self._file}{', asked' if self._asked.is_set() else ''}>"
+        return f"<Reload {self._file}{', asked' if self._is_asked else ''}>"
 
 
 def differences(old: Config, new: Config) -> list[str]:

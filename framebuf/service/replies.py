@@ -120,13 +120,14 @@ class Replies:
             self._respond(payload, response, smaller)
         _log.log(
             LEVELS.get(done.event_type, logging.INFO),
-            "request %s of camera %s: %s, %d of %d frames in %.0f ms",
+            "request %s of camera %s: %s, %d of %d frames in %.0f ms%s",
             done.id,
             done.camera,
             done.event_type,
             done.published,
             done.requested,
             done.ms.total,
+            _shortfall(done),
             extra={
                 "REQUEST_ID": done.id,
                 "CAMERA": done.camera,
@@ -182,3 +183,11 @@ class Replies:
 
     def _of(self, camera: str, leaf: str) -> str:
         return self._topics.of_camera(camera, leaf)
+
+
+def _shortfall(done: Done) -> str:
+    """What was missing and what failed, for the log."""
+    parts = [f"{count} {reason}" for reason, count in done.missing.items()]
+    if done.failed:
+        parts.append(f"{done.failed} with an error")
+    return f"; {', '.join(parts)}" if parts else ""

@@ -17,7 +17,7 @@ def start(path: Path, log_level: str | None = None) -> None:
         FramebufError: what a restart may mend.
     """
     from framebuf import config  # noqa: PLC0415 - --help needs DEFAULT_PATH alone
-    from framebuf.service import crash, daemon, systemd  # noqa: PLC0415
+    from framebuf.service import crash, daemon, signals, systemd  # noqa: PLC0415
 
     systemd.log_to_journal_or_stderr(log_level or "INFO")
     crash.end_process_when_told()
@@ -25,5 +25,5 @@ def start(path: Path, log_level: str | None = None) -> None:
     if log_level is None:
         systemd.set_log_level(loaded.config.node.log_level)
     node = daemon.Daemon(loaded, own_watchdog=True, fixed_level=log_level is not None)
-    daemon.stop_on_signals(node)
+    signals.stop_on_signals(node)
     node.run()

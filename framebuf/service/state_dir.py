@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import stat
 from typing import TYPE_CHECKING
 
+from framebuf.buffer.privacy import close_to_others
 from framebuf.errors import ConfigError, JournalError
 
 if TYPE_CHECKING:
@@ -32,13 +32,12 @@ class StateDirectory:
         """Make the folder if need be (0700), and lock it.
 
         Raises:
-            ConfigError: it cannot be made or written, and no restart mends that.
+            ConfigError: it cannot be made or written, or others use it: no restart mends that.
             JournalError: another daemon has it, or the disk is full or fails.
         """
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if stat.S_IMODE(path.stat().st_mode) & 0o077 and path.stat().st_uid == os.geteuid():
-                path.chmod(0o700)
+            _make_private(path)
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             lock = os.open(path / LOCK, flags, 0o600)
         except OSError as error:
@@ -72,6 +71,15 @@ class StateDirectory:
 
     def __repr__(self) -> str:
         return f"<StateDirectory {self.path}>"
+
+
+def _make_private(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if os.fstat(descriptor).st_uid == os.geteuid():
+            close_to_others(path, descriptor, LOCK, KEY)
+    finally:
+        os.close(descriptor)
 
 
 def refusal(path: Path, error: OSError) -> ConfigError | JournalError:

@@ -23,6 +23,7 @@ LARGE = 256 * 2**20
 """Bytes of a raw store: less is not worth a later answer."""
 ROOM = 0.25
 """More than the mean, for what a camera sends at its busiest, and the groups under way."""
+NO_PACKETS = "its source gives no packets of H.264, H.265 or MJPEG, or B-frames without times"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def encoded_cost(camera: Camera, rate: float, given: float, seen: Glance) -> Cos
 def advice(raw: Cost, encoded: Cost | None) -> tuple[str, str]:
     """Which store is advised, and why."""
     if encoded is None:
-        return "raw", "its source gives no packets of H.264, H.265 or MJPEG"
+        return "raw", NO_PACKETS
     if raw.size is None or raw.size.shortened:
         return "encoded", "memory does not hold the history raw"
     if encoded.later_ms > LATE_MS:

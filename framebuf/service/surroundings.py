@@ -7,12 +7,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from framebuf.buffer.directory import LOCK as RINGS_LOCK
 from framebuf.buffer.directory import MEMORY_KINDS, file_system
+from framebuf.buffer.privacy import check_unshared
 from framebuf.errors import ConfigError
 from framebuf.service.broker import Broker
 from framebuf.service.health import Counters
 from framebuf.service.message import Session
 from framebuf.service.orders import made_up_id
+from framebuf.service.state_dir import LOCK as STATE_LOCK
 from framebuf.service.wallclock import clock_synchronised
 
 if TYPE_CHECKING:
@@ -33,6 +36,8 @@ def try_ring_dir(desk: Desk) -> None:
             "node.ring_dir", f"{path} is on {kind}, which would be written all day",
             "name a folder on a tmpfs, such as one below /dev/shm",
         )  # fmt: skip
+        return
+    if path.exists() and not _is_fit(desk, "node.ring_dir", path, RINGS_LOCK):
         return
     about = os.statvfs(there)
     # What a daemon that runs now, or ran, has there is free for the next one
@@ -79,6 +84,8 @@ def try_state_dir(desk: Desk) -> None:
             "name a folder that the daemon's user can write, or run check as that user",
         )  # fmt: skip
         return
+    if there == path and not _is_fit(desk, "node.state_dir", path, STATE_LOCK):
+        return
     if (kind := file_system(there)) in MEMORY_KINDS:
         desk.note(
             "node.state_dir", f"{path} is on {kind}: a power cut takes the open requests with it",
@@ -116,6 +123,23 @@ def try_broker(desk: Desk) -> None:
             "start the broker, or mend host, port and credentials",
         )  # fmt: skip
     broker.stop()
+
+
+def _is_fit(desk: Desk, key: str, path: Path, lock: str) -> bool:
+    """Whether what is there is a folder that the daemon would make its own."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        desk.fail(key, f"{path}: {error.strerror}", "name a folder of the daemon's user")
+        return False
+    try:
+        check_unshared(path, descriptor, lock, key)
+    except ConfigError as error:
+        desk.fail(error.where, error.what, error.remedy)
+        return False
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def _mount_point(path: Path) -> Path:

@@ -17,7 +17,7 @@ from framebuf.service.decoding import DECODERS
 from framebuf.service.drain import Drain
 from framebuf.service.glance import glance
 from framebuf.service.report import Desk, Report
-from framebuf.service.stores import encoded_cost, raw_cost
+from framebuf.service.stores import NO_PACKETS, encoded_cost, raw_cost
 from framebuf.service.stores import told as told_of
 from framebuf.service.surroundings import (
     try_broker,
@@ -138,10 +138,7 @@ class _Trials:
         raw = raw_cost(camera, told, given, frame_bytes, sent)
         encoded = encoded_cost(camera, told, given, sent) if sent is not None else None
         if camera.store == "encoded" and encoded is None:
-            self._desk.fail(
-                f"{key}.store", "its source gives no packets of H.264, H.265 or MJPEG",
-                'give store = "raw"',
-            )  # fmt: skip
+            self._desk.fail(f"{key}.store", NO_PACKETS, 'give store = "raw"')
         cost = encoded if camera.store == "encoded" and encoded is not None else raw
         size = cost.size
         about: dict[str, Any] = {

@@ -15,6 +15,7 @@ from framebuf.capture import open_source
 from framebuf.capture.source import patience_s
 from framebuf.models.cost import timed
 from framebuf.models.network import open_network
+from framebuf.units import SECOND_NS
 
 if TYPE_CHECKING:
     from framebuf.config import Camera, Model
@@ -25,6 +26,10 @@ WATCH_S = 1.5
 """How long a camera is watched."""
 LONGEST_S = 4.0
 """How long a slow one is waited for, which gives no three frames in that time; at least."""
+LONGEST_STALE_NS = 120 * SECOND_NS
+"""A camera that gives less than a frame in that time cannot be tried."""
+SLOWEST_FPS = 1.0
+"""Time-lapse cameras, which keep fewer, are watched at this rate: else it would take hours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +60,9 @@ def watch(camera: Camera) -> Seen:
         SourceError: it cannot be opened, or gives no frame.
     """
     stop = threading.Event()
-    patience = patience_s(camera.stale_ns)
-    source = open_source(
-        camera.source, fps=camera.fps, size=camera.size, patience_s=patience, stop=stop
-    )
+    patience = patience_s(min(camera.stale_ns, LONGEST_STALE_NS))
+    fps = max(camera.fps, SLOWEST_FPS) if camera.fps else None
+    source = open_source(camera.source, fps=fps, size=camera.size, patience_s=patience, stop=stop)
     frames: list[_Glimpse] = []
     try:
         begun = time.monotonic()
@@ -71,8 +75,8 @@ def watch(camera: Camera) -> Seen:
     return Seen(
         largest.width,
         largest.height,
-        source.rate,
-        _rate([frame.stamp_ns for frame in frames]),
+        _kept(source.rate, camera.fps),
+        _kept(_rate([frame.stamp_ns for frame in frames]), camera.fps),
         source.clock.kind if source.clock else "arrival",
         round(source.clock.lag_ns / 1e6, 1) if source.clock else None,
         sum(not frame.good for frame in frames),
@@ -92,6 +96,11 @@ def _pixels(frame: _Glimpse) -> int:
 
 def _goes_on(passed_s: float, frames: int, patience: float) -> bool:
     return passed_s < (WATCH_S if frames > 2 else max(LONGEST_S, 3 * patience))
+
+
+def _kept(rate: float | None, fps: float | None) -> float | None:
+    """What a time-lapse camera keeps of `rate` frames a second."""
+    return min(rate, fps) if rate and fps and fps < SLOWEST_FPS else rate
 
 
 def _rate(stamps_ns: list[int]) -> float | None:

@@ -47,8 +47,8 @@ class Watchdog:
 
     @property
     def interval_s(self) -> float:
-        """How often to `feed`, at least: twice in its time, as sd_watchdog_enabled(3) asks."""
-        return self.limit_s / 2
+        """How often to `feed`, at least; sd_watchdog_enabled(3) asks for twice in its time."""
+        return self.limit_s / MEALS
 
     def wait(self, seconds: int, status: str) -> None:
         """At the start: something begins that may take so long, and cannot feed."""

@@ -122,7 +122,7 @@ def main() -> int:
     ]
     (lane,) = open_lanes(networks).values()
     for context in networks[0].contexts:
-        context._task = Crowd(context._task)
+        context._reader._task = Crowd(context._reader._task)
     lane.start()
     chain = Chain.of(models, dict.fromkeys(("person", "reid"), lane))
     pinned = sum(context.sizes == (1,) for context in networks[0].contexts)

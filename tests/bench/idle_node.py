@@ -40,8 +40,8 @@ HELP_LIMIT = 1.8
 START_LIMIT = 4.0
 MEMORY_LIMIT = 2.5
 """CPU until ready, and private memory, over those of importing the libraries that it uses."""
-WAKE_UPS_LIMIT = 15.0
-"""A second: five of the main thread, one each of the requests, the connection and the camera."""
+WAKE_UPS_LIMIT = 8.0
+"""A second: one each of the main thread, the requests, the connection and the camera."""
 MESSAGES_LIMIT = 3
 """A minute: the stats, and perhaps what is newly known of a camera."""
 MINUTE_S = 60.0

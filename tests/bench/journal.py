@@ -152,7 +152,7 @@ def _transaction(*, durable: bool) -> Any:
 def _serve_without(config: Path) -> None:
     """The daemon with a journal that writes nothing."""
     from framebuf import config as configuration
-    from framebuf.service import crash, daemon, systemd
+    from framebuf.service import crash, daemon, signals, storage, systemd
 
     class Without:
         def __init__(self) -> None:
@@ -193,11 +193,11 @@ def _serve_without(config: Path) -> None:
         def open(*_: object) -> Any:
             return Without(), []
 
-    daemon.Journal = Nowhere  # type: ignore[misc, assignment]
+    storage.Journal = Nowhere  # type: ignore[misc, assignment]
     systemd.log_to_journal_or_stderr("INFO")
     node = daemon.Daemon(configuration.load(config))
     crash.end_process_when_told()
-    daemon.stop_on_signals(node)
+    signals.stop_on_signals(node)
     node.run()
 
 

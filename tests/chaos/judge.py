@@ -92,11 +92,14 @@ class Judge:
                 self._log.add(Fault("hang", since_s, life.ended_s))
         self._by_id: dict[str, list[Message]] = {}
         self._online: list[float] = []
+        self._fences: list[float] = []
         for message in storm.books.messages:
             if message.leaf in ("ack", "result", "done") and message.id is not None:
                 self._by_id.setdefault(message.id, []).append(message)
             elif message.leaf == "status" and message.payload == b"online":
                 self._online.append(message.arrived_s)
+            elif message.leaf == "fence":
+                self._fences.append(message.arrived_s)
         self.verdict = Verdict()
 
     def judge(self, asked_again: Iterable[str]) -> Verdict:
@@ -194,17 +197,29 @@ class Judge:
         if self._lost_by_broker(sent, sent.first_s + LOST_BEFORE_S):
             self.verdict.explained[f"the broker lost {what}"] += 1
         elif what == "the trigger":
-            self.verdict.vanished.append(f"{sent.id}: {fault}")
+            self.verdict.vanished.append(f"{sent.id}: {fault}; {self._circumstances(sent)}")
         else:
             self.verdict.without_done.append(f"{sent.id}: {fault}")
 
     def _lost_by_broker(self, sent: Sent, until_s: float) -> bool:
         """Whether a broker that lost its state may have had something of this request."""
         for fault in self._log.between(sent.first_s - RECOVERY_S, until_s + 1.0, "broker_lost"):
-            back_s = min((s for s in self._online if s > fault.from_s), default=float("inf"))
+            # before the storm's fence, what comes may be the last words of the old broker
+            new_s = min((s for s in self._fences if s > fault.from_s), default=fault.until_s)
+            back_s = min((s for s in self._online if s > new_s), default=float("inf"))
             if sent.first_s <= back_s + 0.5:
                 return True
         return False
+
+    def _circumstances(self, sent: Sent) -> str:
+        """What was broken about the time of a trigger, for whoever looks for a fault's cause."""
+        from_s, until_s = sent.first_s - 2 * LOST_BEFORE_S, sent.last_s + 2 * LOST_BEFORE_S
+        faults = (
+            f"{fault.kind} {fault.from_s - sent.first_s:+.2f}..{fault.until_s - sent.first_s:+.2f}"
+            for fault in self._log.between(from_s, until_s)
+        )
+        online = (f"{s - sent.first_s:+.2f}" for s in self._online if from_s < s < until_s)
+        return f"{', '.join(faults)}; online {', '.join(online)}"
 
     # which frame ----------------------------------------------------------------------------
 

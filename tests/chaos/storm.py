@@ -110,8 +110,11 @@ class Storm:
 
     # what breaks ----------------------------------------------------------------------------
 
-    def blow(self, kills: int) -> None:
-        """So many kills of the daemon, each alone or while something else is broken."""
+    def blow(self, kills: int, told: Callable[[int], None]) -> None:
+        """So many kills of the daemon, each alone or while something else is broken.
+
+        `told` hears how many there were, after each.
+        """
         for number in range(kills):
             with self._broken():
                 self._pause(1.2)
@@ -121,6 +124,7 @@ class Storm:
             self.supervisor.wait_ready(lives - 1, READY_S)
             self._probe(number)
             self._pause(3.0)
+            told(number + 1)
 
     def _pause(self, most_s: float) -> None:
         """For as long as chance says; nothing is waited for."""

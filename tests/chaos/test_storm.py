@@ -27,6 +27,11 @@ HANGS = float(os.environ.get("HANGS", "0.0005"))
 """How many inferences of the simulated NPU never come back."""
 
 
+def tell(kills: int) -> None:
+    if kills % 10 == 0:
+        print(f"\rchaos: {kills} of {KILLS} kills", end="", flush=True)
+
+
 @pytest.mark.timeout(600 + 60 * KILLS)
 def test_whatever_dies_every_trigger_ends_in_one_done_and_every_answer_is_its_frames(
     tool, rtsp: RtspCamera, tmp_path: Path
@@ -42,7 +47,7 @@ def test_whatever_dies_every_trigger_ends_in_one_done_and_every_answer_is_its_fr
         database = state / "mosquitto.db"
         with Storm(broker, database, rtsp, tmp_path, SEED, hangs=HANGS, store=STORE) as storm:
             try:
-                storm.blow(KILLS)
+                storm.blow(KILLS, tell)
                 asked_again = storm.settle()
             except BaseException:
                 print(storm.faults, storm.supervisor.log[-5000:])

@@ -24,7 +24,7 @@ from framebuf.config import parse
 from framebuf.models.lanes import open_lanes
 from framebuf.models.network import open_network
 from framebuf.service import crash
-from framebuf.service.daemon import boot_id
+from framebuf.service.boot import boot_id
 from framebuf.service.encoder import Encoder
 from tests.fleet.member import CAMERA, MODEL, Member, Shared
 

@@ -74,6 +74,11 @@ class Listener:
     def close(self) -> None:
         self._client.disconnect()
         self._client.loop_stop()
+        # Holding each other, client and listener are left to Python's garbage collector, which may
+        # find the client's sockets open, and warns
+        client = self._client
+        client.on_connect = client.on_subscribe = client.on_message = None
+        client.on_publish = client.on_socket_open = None
 
     def __enter__(self) -> Self:
         return self

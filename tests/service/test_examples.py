@@ -95,6 +95,25 @@ def test_frames_that_are_missing_are_no_verdict(line):
     assert line.verdict() == b'8 ERR partial: {"evicted": 3}'
 
 
+@pytest.mark.parametrize(
+    ("done", "verdict"),
+    [
+        ({"event_type": "partial", "missing": {}, "failed": 2}, b'ERR partial: {"failed": 2}'),
+        (
+            {"event_type": "complete", "missing": {}, "failed": 0, "left_out": ["summary"]},
+            b"ERR summary left out",
+        ),
+        ({"event_type": "complete", "error": {"code": "too_large"}}, b"ERR too_large"),
+    ],
+)
+def test_what_does_not_say_what_was_found_is_no_verdict(line, done, verdict):
+    trigger = line.trigger(b"11")
+    for nonsense in ({"id": ["x"]}, {}):
+        line.publish("done", **nonsense)
+    line.publish("done", id=trigger.id, **done)
+    assert line.verdict() == b"11 " + verdict
+
+
 def test_a_rejected_trigger_is_no_verdict(line):
     trigger = line.trigger(b"9")
     line.publish("ack", id=trigger.id, status="rejected", error={"code": "queue_full"})

@@ -345,6 +345,7 @@ def removed() -> dict[str, object]:
         "config": CONFIG.exists(),
         "load": show("LoadState"),
         "processes": run("pgrep", "-u", "framebuf", check=False).split(),
+        "buffers": [str(path) for path in Path("/dev/shm").glob("framebuf*")],
     }
 
 

@@ -233,6 +233,7 @@ def test_removed_it_leaves_only_its_configuration(step):
     assert found["config"]
     assert found["load"] == "not-found"
     assert found["processes"] == []
+    assert found["buffers"] == [], "memory that nobody reads any more"
 
 
 def test_purged_it_leaves_nothing(step):

@@ -96,7 +96,7 @@ class Play:
                 pass
             moments = [end for end, *_ in self._running.values()]
             moments += [held[0][0] for held in self._held.values() if held]
-            moments.append(self.lane._due_ns or 0)
+            moments.append(self.lane._schedule.due_ns or 0)
             later = [moment for moment in moments if moment > self.clock.ns]
             until_ns = self._began_ns + round(until_ms * MS)
             if not later:
@@ -112,13 +112,13 @@ class Play:
                     self.lane.end(run)
                     self.lane.answered()
             with self.lane._lock:
-                if self.lane._due_ns is not None and self.lane._due_ns <= self.clock.ns:
+                if self.lane._schedule.is_due(self.clock.ns):
                     self.lane._decide(self.clock.ns)
 
     def _advance(self, seat: Seat) -> bool:
         """Do what the threads of a context would; whether there was something."""
         held = self._held[seat]
-        if self.lane._decided[seat] and len(held) + (seat in self._running) < 2:  # type: ignore[index]
+        if self.lane._schedule._decided[seat] and len(held) + (seat in self._running) < 2:  # type: ignore[index]
             run = self.lane.next_run(seat)  # type: ignore[arg-type]
             assert run is not None
             jobs: list[Job] = []

@@ -14,13 +14,11 @@ from framebuf.units import SECOND_NS, Moment
 PIXELS = np.zeros((1, 1, 3), np.uint8)
 
 
-def job(turn, number=0, *, ready_s=0.0, priority=0, deadline_s=None, downstream=False):
+def job(turn, number=0, *, ready_s=0.0, priority=0, deadline_s=None, **more):
     ready = round(ready_s * SECOND_NS)
     deadline = 2**63 if deadline_s is None else round(deadline_s * SECOND_NS)
     frame = Frame(number, Moment(ready, ready), PIXELS)
-    return Job(
-        frame, turn, ready, lambda: None, lambda _: None, priority, deadline, downstream=downstream
-    )
+    return Job(frame, turn, ready, lambda: None, lambda _: None, priority, deadline, **more)
 
 
 def filled(*jobs):
@@ -140,6 +138,15 @@ def test_deadlines_of_one_setting_take_turns_though_one_is_a_little_nearer():
 def test_a_deadline_that_is_past_is_the_nearest():
     jobs = job("a", deadline_s=202, ready_s=200), job("b", deadline_s=0.5, ready_s=200)
     assert turns(filled(*jobs), 2, now_s=200) == "ba"
+
+
+def test_a_request_that_shares_nothing_is_taken_by_its_name_only():
+    backlog = filled(job("shy", priority=1, alone=True), job("a"))
+    assert backlog.alone(0) == "shy"
+    assert take(backlog) == []  # nor what is less urgent: that would hold it up
+    assert backlog.take_of("shy", 0).turn == "shy"
+    assert backlog.alone(0) is None
+    assert take(backlog) == [("a", 0)]
 
 
 def test_withdrawing_takes_back_what_was_not_taken_of_that_request_alone():

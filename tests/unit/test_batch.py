@@ -151,6 +151,22 @@ def test_a_slot_that_is_not_there_is_refused(index):
         some.output(index)
 
 
+@pytest.mark.parametrize("index", ["0", None, 1.0])
+def test_a_slot_that_is_no_number_is_refused_and_the_frames_stay(index):
+    some = batch(4)
+    some.add(frame(1))
+    before = some.tensor.copy()
+    kind = type(index).__name__
+    with pytest.raises(TypeError, match=f"slot as a whole number, got {kind}"):
+        some.add_at(index, frame(2))
+    with pytest.raises(TypeError, match=f"slot as a whole number, got {kind}"):
+        some.output(index)
+    assert (some.tensor == before).all()
+    some.add_at(np.int64(0), frame(2))
+    some.add_at(True, frame(2))  # as in a list, it is 1
+    assert some.filled == 2
+
+
 def test_a_frame_that_cannot_be_written_leaves_its_slot_empty_and_zero():
     some = batch(2)
     with pytest.raises(TypeError, match="uint8, got float64"):

@@ -103,9 +103,11 @@ def test_before_the_first_frame_everything_is_settled(directory):
 def test_it_is_online_while_its_newest_frame_is_fresh(directory):
     hand = Hand(directory)
     assert not hand.buffer.online(0)
+    assert hand.buffer.fresh_until() == -1
     hand.frame(1000)
     assert hand.buffer.online(1000 + 2000 * MS)
     assert not hand.buffer.online(1001 + 2000 * MS)
+    assert hand.buffer.fresh_until() == 1000 + 2000 * MS
 
 
 def test_what_follows_an_interruption_or_silence_comes_after_a_gap(directory):

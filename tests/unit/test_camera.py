@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import queue
 import tempfile
@@ -12,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -118,7 +118,7 @@ class FakeBuffer:
     def interrupted(self):
         self.said.put(("interrupted",))
 
-    def begin(self, captured, height, width, origin=LIVE):
+    def begin(self, captured, height, width, origin=LIVE, packet=None):
         if height * width > self.largest:
             raise ConfigError("memory", f"{width}×{height} are too many", "give it more")
         if self.refuses:
@@ -202,7 +202,7 @@ def test_stamps_and_origins_reach_the_buffer():
     begin = rig.buffer.begin
     rig.buffer.begin = lambda *what: seen.put(what) or begin(*what)
     with rig:
-        assert seen.get(timeout=BOUND_S) == (grab.captured, HEIGHT, WIDTH, Origin(7, "a.jpg"))
+        assert seen.get(timeout=BOUND_S) == (grab.captured, HEIGHT, WIDTH, Origin(7, "a.jpg"), None)
 
 
 @pytest.mark.parametrize(
@@ -374,7 +374,7 @@ def test_a_picture_that_cannot_be_decoded_is_committed_with_its_error():
 def test_a_picture_that_turns_out_damaged_while_it_is_written_is_committed_with_its_error():
     source = FakeSource()
     grab = source.frame(9)
-    source.script += [dataclasses.replace(grab, write=lambda dst: "half a JPEG"), 1]
+    source.script += [msgspec.structs.replace(grab, write=lambda dst: "half a JPEG"), 1]
     with Rig(source) as rig:
         assert [rig.buffer.next() for _ in range(3)] == [
             ("opened", None),
@@ -397,16 +397,21 @@ def test_a_source_that_fails_while_writing_gives_its_slot_back():
     assert first.closed
 
 
-def test_a_tmpfs_without_room_is_fatal_and_closes_the_source():
-    source = FakeSource(1, 2)
-    rig = Rig(source)
-    rig.buffer.refuses = RingError("the tmpfs is full")
+def test_a_tmpfs_without_room_is_told_and_the_source_closed_and_tried_again():
+    """Where it is the only camera the node ends; else others may make room."""
+    first, second = FakeSource(1, 2), FakeSource(3)
+    rig = Rig(first, second)
+    full = rig.buffer.refuses = RingError("the tmpfs is full")
+    fatal = rig.fatal.put
+    rig.camera._on_fatal = lambda error: (setattr(rig.buffer, "refuses", None), fatal(error))
     with rig:
-        assert rig.fatal.get(timeout=BOUND_S) is rig.buffer.refuses
-        rig.camera._thread.join(BOUND_S)
-        assert "failed" in repr(rig.camera)
-        assert rig.camera.last_error == str(rig.buffer.refuses)
-    assert source.closed
+        assert rig.fatal.get(timeout=BOUND_S) is full
+        said = [rig.buffer.next() for _ in range(4)]
+        assert rig.camera.last_error == str(full)
+    assert said == [
+        ("opened", None), ("interrupted",), ("opened", None), ("frame", 3, (HEIGHT, WIDTH)),
+    ]  # fmt: skip
+    assert first.closed
     assert rig.fatal.empty()
 
 

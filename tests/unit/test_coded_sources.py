@@ -11,7 +11,7 @@ import pytest
 
 from framebuf.buffer.buffer import Buffer
 from framebuf.buffer.decoder import Converter, GroupDecoder
-from framebuf.capture import open_source, pace, v4l2
+from framebuf.capture import codedvideo, open_source, pace, v4l2
 from framebuf.capture.recorder import Recorder
 from framebuf.capture.source import now
 from framebuf.errors import SourceError
@@ -24,6 +24,12 @@ KINDS = {
     "h264": {"codec": "libx264", "bf": "0"},
     "b-frames": {"codec": "libx264", "bf": "3"},
     "open groups": {"codec": "libx264", "bf": "3", "x264-params": "open-gop=1:scenecut=0"},
+    "open pyramids": {
+        "codec": "libx264",
+        "bf": "3",
+        "gop": 12,
+        "x264-params": "open-gop=1:scenecut=0:b-adapt=0:b-pyramid=normal",
+    },
     "hevc": {"codec": "libx265", "x265-params": "log-level=none"},
     "mjpeg": {"codec": "mjpeg", "qmin": "2", "qmax": "4"},
 }
@@ -121,6 +127,19 @@ def test_a_folder_and_a_codec_that_no_ring_of_packets_takes_name_the_other_store
         open_source(str(film), stop=stop, encoded=True)
 
 
+def test_pictures_whose_order_nothing_tells_name_the_other_store(tmp_path, directory, at_once):
+    film = encoded_film(tmp_path / "film.h264", 30, codec="libx264", bf="3")
+    with pytest.raises(SourceError, match=r'without times.*store = "raw"'):
+        open_source(str(film), stop=threading.Event(), encoded=True)
+    film = encoded_film(tmp_path / "plain.h264", 30, codec="libx264", bf="0")
+    source = open_source(str(film), stop=threading.Event(), encoded=True)
+    found = list(pictures(recorded(directory, source, 30)))
+    source.close()
+    expected = decoded_film(film)
+    assert [position for _, position, _ in found] == list(range(30))
+    assert all(np.array_equal(pixels, expected[position]) for _, position, pixels in found)
+
+
 class JpegCapture(FakeCapture):
     """A device whose JPEGs stay as they are where it is asked for that."""
 
@@ -193,6 +212,31 @@ def test_a_size_that_changes_midway_is_told_with_its_key_frame(tmp_path, directo
         assert np.array_equal(pixels, expected[seq])
         assert pixels.shape[:2] == (frame.height, frame.width)
     assert sizes == 12 * [(96, 64)] + 11 * [(128, 64)]
+
+
+def test_parameter_sets_that_stand_twice_now_and_then_are_decoded_once_for_their_size(
+    tmp_path, directory, at_once, monkeypatch
+):
+    film = encoded_film(tmp_path / "film.h264", 60, bf="0")
+    units = film.read_bytes().split(b"\0\0\0\1")
+    sets = [unit for unit in units if unit[:1] == b"\x67"]
+    assert len(sets) == 6, "one before each key frame"
+    seen = 0
+    for at, unit in reversed([*enumerate(units)]):
+        if unit[:1] == b"\x67":
+            units[at:at] = [unit] * (seen % 2)
+            seen += 1
+    film.write_bytes(b"\0\0\0\1".join(units))
+    decoded = []
+    size_of = codedvideo.size_of
+    monkeypatch.setattr(codedvideo, "size_of", lambda *what: decoded.append(what) or size_of(*what))
+    source = open_source(str(film), stop=threading.Event(), encoded=True)
+    try:
+        buffer = recorded(directory, source, 110)  # nearly twice through
+    finally:
+        source.close()
+    assert buffer.size == (96, 64)
+    assert len(decoded) == 1
 
 
 def test_a_camera_that_comes_back_with_another_codec_is_decoded_with_that(

@@ -32,6 +32,7 @@ def test_every_command_tells_the_version(
     [
         ("nope", "No such command 'nope' (see framebuf --help)"),
         ("run --nope", "No such option: --nope (see framebuf run --help)"),
+        ("batch -d . -m m.onnx -r 99999999999999999999", "1000000000 (see framebuf batch"),
         ("batch -d . -m m.onnx -p gpu", "platforms are auto, cpu, rk3562, rk3566, rk3568, rk3576,"),
         ("trigger gate --before soon", '\'soon\' is no duration: write "1500ms", "2s", "5m"'),
     ],
@@ -105,3 +106,23 @@ def test_a_terminal_that_has_not_all_characters_gets_what_it_has() -> None:
         env=os.environ | {"PYTHONIOENCODING": "ascii"}, capture_output=True, check=False,
     )  # fmt: skip
     assert (run.returncode, run.stdout) == (0, b"3 \\xd7 4\n")
+
+
+@pytest.mark.parametrize("module", ["typer", "cv2"])
+@pytest.mark.parametrize("raised", ["KeyboardInterrupt", "ImportError() from KeyboardInterrupt()"])
+def test_an_interrupt_during_an_import_is_no_traceback(module: str, raised: str) -> None:
+    code = f"""
+import sys
+class Interrupted:
+    def find_spec(self, name, *_):
+        if name == {module!r}:
+            raise {raised}
+sys.meta_path.insert(0, Interrupted())
+sys.argv = ["framebuf", "batch", "-d", "/nowhere", "-m", "m.onnx"]
+from framebuf.__main__ import main
+main()
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")

@@ -215,10 +215,11 @@ BROKEN = [
     ("port = 1883", "last_image = 1", 5, "mqtt.last_image: is a whole number; give true or false"),
     ("  \"person\",\n]", "  \"person\",\n  3]", 18, "camera[1].models[1]: is a whole number; give"),
     # ranges and forms
+    ('name = "gate-7"', 'name = "a"\nstate_dir = ""', 3, "node.state_dir: is empty; give a text"),
     ("port = 1883", "port = 0", 5, "mqtt.port: expected int >= 1; give a value in range"),
     ("port = 1883", "port = 65536", 5, "mqtt.port: expected int <= 65535; give a value in range"),
     ("port = 1883", f"port = 1{'0' * 40}", 5, "mqtt.port: expected int <= 65535; give a value in"),
-    ("port = 1883", 'host = ""', 5, "mqtt.host: expected str of length >= 1; give"),
+    ("port = 1883", 'host = ""', 5, "mqtt.host: is empty; give a text"),
     ("port = 1883", 'base = "a/+"', 5, "mqtt.base: is no valid name or value; give topic levels"),
     ("port = 1883", 'base = "a//b"', 5, "mqtt.base: is no valid name or value; give topic levels"),
     ("port = 1883", 'base = "$SYS"', 5, "mqtt.base: is no valid name or value; give topic levels"),
@@ -389,12 +390,22 @@ def test_load_names_the_file_and_what_the_system_said(tmp_path):
         config.load(file)
     assert error.value.remedy
     file.write_bytes(b"\xff")
-    with pytest.raises(ConfigError, match="cannot be read: it is not UTF-8"):
+    with pytest.raises(ConfigError, match="cannot be read: it is not UTF-8; save it as UTF-8"):
         config.load(file)
     with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
         config.load(tmp_path)
+    with pytest.raises(ConfigError, match="cannot be read: File too large"):
+        config.load(Path("/dev/zero"))
     file.write_text(GOOD, encoding="utf-8")
     assert config.load(file).config.model[0].path == str(tmp_path / "nanodet.onnx")
+
+
+def test_a_file_from_windows_is_read_as_any_other(tmp_path):
+    file = tmp_path / "f.toml"
+    file.write_text(GOOD, encoding="utf-8")
+    expected = config.load(file)
+    file.write_bytes(b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n").encode())
+    assert config.load(file) == expected
 
 
 def test_the_schema_takes_the_contracts_example_and_no_unknown_key():
@@ -521,3 +532,47 @@ def test_no_bytes_in_a_file_give_anything_but_a_configuration_error(tmp_path_fac
     else:
         where = str(path)
     assert where.startswith(str(path))
+
+
+def test_a_client_of_the_broker_needs_no_camera_and_no_model(tmp_path):
+    path = tmp_path / "client.toml"
+    path.write_text(
+        '[mqtt]\nhost = "broker.local"\nusername = "viewer"\npassword_file = "secret"\n'
+    )
+    mqtt = config.load_client(path).config.mqtt
+    assert (mqtt.host, mqtt.username) == ("broker.local", "viewer")
+    assert mqtt.password_file == str(tmp_path / "secret")
+    with pytest.raises(ConfigError, match="camera: is missing"):
+        config.load(path)
+
+
+def test_to_a_client_the_nodes_own_tables_do_not_matter(tmp_path):
+    path = tmp_path / "framebuf.toml"
+    path.write_text('[node]\nname = "n"\n[[camera]]\nsource = "$NO_SUCH"\n[web]\nlisten = 5\n')
+    assert config.load_client(path).config.node.name == "n"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[mqtt]\nhots = 'b'\n", "client.toml:2: mqtt.hots: unknown key; did you mean host?"),
+        ("[mqt]\nhost = 'b'\n", "client.toml:1: mqt: unknown key; did you mean mqtt?"),
+        ("[mqtt]\npassword_file = 'p'\n", "client.toml:2: mqtt.password_file: has no username"),
+        ("mqtt = \n", "client.toml:1: is not TOML"),
+    ],
+)
+def test_what_is_wrong_with_what_a_client_needs_is_told(tmp_path, text, words):
+    path = tmp_path / "client.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        config.load_client(path)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["$CREDENTIALS_DIRECTORY", "${CREDENTIALS_DIRECTORY}"])
+def test_in_a_shell_a_credential_is_where_the_service_gets_it_from(credentials, name):
+    text = changed("port = 1883", f'username = "n"\npassword_file = "{name}/mqtt-password"')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("CREDENTIALS_DIRECTORY")
+        found = parse(text).config.mqtt.password_file
+    assert found == "/etc/credstore/framebuf.mqtt-password"

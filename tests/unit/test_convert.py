@@ -322,7 +322,10 @@ def test_a_conversion_that_is_ended_takes_the_worker_along_and_leaves_nothing(st
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--batch", "1,x", *NORM), "expected batch sizes of 1 to 1024 as in 1,4,8, got '1,x'"),
+        (
+            ("--batch", "1,x", *NORM),
+            "Invalid value for --batch: expected batch sizes of 1 to 1024 as in 1,4,8, got '1,x'",
+        ),
         (("--batch", "0", *NORM), "expected batch sizes of 1 to 1024 as in 1,4,8, got '0'"),
         ((), "is images 1×3×256×128 float32; give --mean and --std"),
         (("--mean", "0,0"), "Invalid value for --mean: give three numbers"),
@@ -367,6 +370,15 @@ def test_a_model_of_a_fixed_batch_is_refused(stand, tmp_path):
 def test_a_missing_model_is_said_before_gigabytes_are_installed(stand, tmp_path):
     (stand.folder / "has-it").unlink()
     assert "no such file" in stand.refused(*NORM, model=tmp_path / "away.onnx")
+    assert not (stand.folder / "pip.txt").exists()
+
+
+def test_a_folder_that_cannot_be_had_is_said_before_gigabytes_are_installed(stand, monkeypatch):
+    (stand.folder / "has-it").unlink()
+    stand.refused(*NORM, "--out", "/proc/away")
+    real = os.access  # as if we were not root
+    monkeypatch.setattr("os.access", lambda path, *mode: path != stand.out and real(path, *mode))
+    assert f"cannot write into {stand.out}; name another" in stand.refused(*NORM)
     assert not (stand.folder / "pip.txt").exists()
 
 

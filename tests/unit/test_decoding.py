@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from dataclasses import replace
 from queue import Empty, SimpleQueue
 
 import cv2
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from framebuf.buffer.coded import Head, Packet
 from framebuf.buffer.decoder import GroupDecoder
@@ -313,7 +313,7 @@ def cut(buffer, seq):
     """Leave half of a frame's packet."""
     _, shown = buffer.coded(seq)
     record = shown.group.records[shown.nth]
-    shown.group.records[shown.nth] = record._replace(size=record.size // 2)
+    shown.group.records[shown.nth] = replace(record, size=record.size // 2)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from framebuf.frames import Part
 from framebuf.models.chain import Chain
 from framebuf.results import BatchPlace, Classification, Detection, Failure, Findings, FrameResult
 from framebuf.service import images, survey
+from framebuf.service.bell import Bell
 from framebuf.service.encoder import Encoder
 from framebuf.service.feed import Feed
 from framebuf.service.health import Counters
@@ -81,7 +82,10 @@ class Bench:
         camera = Camera(name="gate", source="x", models=("m",), roi=roi)
         self.feed = Feed(camera, self.hand.buffer, Chain(self.lane, "m"))
         topics = Topics("framebuf", "n")
-        self.last = LastImages(topics, self.encoder, self.counters) if last_image else None
+        self.bell = Bell()
+        self.last = None
+        if last_image:
+            self.last = LastImages(topics, self.encoder, self.counters, self.bell.ring)
         self.journal, _ = Journal.open(directory.path, "b", HOUR_NS)
         self.requests = Requests(
             Node(name="n"), (), topics, [self.feed], self.broker, self.counters, "b", self.encoder,
@@ -399,12 +403,9 @@ def test_check_tells_what_becomes_of_a_roi_that_leaves_the_frame(roi, outcome):
 
 
 def wait_pictures(bench):
-    """The next pictures that are to go out."""
-    end = time.monotonic() + SOON_S
-    while not (changes := bench.last.changes()):
-        assert time.monotonic() < end
-        time.sleep(0.001)
-    return changes
+    """The next pictures that are to go out; a bell tells that they are there."""
+    assert bench.bell.wait(SOON_S)
+    return bench.last.changes()
 
 
 @free(last_image=True)

@@ -266,6 +266,15 @@ def test_the_folder_is_private_and_belongs_to_one_daemon(tmp_path):
     StateDirectory.open(tmp_path / "a" / "state").close()
 
 
+def test_a_folder_that_others_use_is_refused_and_stays_open_to_them(tmp_path):
+    (tmp_path / "theirs").write_text("")
+    tmp_path.chmod(0o755)
+    with pytest.raises(ConfigError, match=r"state_dir.*others use, mode 755, with 1 entries"):
+        StateDirectory.open(tmp_path)
+    assert tmp_path.stat().st_mode & 0o777 == 0o755
+    assert [path.name for path in tmp_path.iterdir()] == ["theirs"]
+
+
 def test_a_full_disk_is_told_and_nothing_of_the_transaction_stays(journal):
     accept(journal, order("before"))
     pages = journal._db.execute("PRAGMA page_count").fetchone()[0]

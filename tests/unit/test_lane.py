@@ -403,11 +403,11 @@ def test_a_context_tells_since_when_it_runs_(bench):
     began = time.monotonic_ns()
     lane.submit("m", bench.jobs([1]))
     device.next_run()
-    assert began <= context.running_since_ns <= time.monotonic_ns()
+    assert began <= context.inference.running_since_ns <= time.monotonic_ns()
     assert repr(context) == "<Context ctx running, 0 runs>"
     device.open_gate()
     bench.wait(1)
-    assert context.running_since_ns is None
+    assert context.inference.running_since_ns is None
     assert repr(context) == "<Context ctx idle, 1 runs>"
 
 

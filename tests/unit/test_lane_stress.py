@@ -114,14 +114,14 @@ def test_a_lane_closes_at_any_moment_and_answers_what_was_begun(bench, seed):  #
 def test_a_context_whose_reader_is_behind_loses_nothing(bench):  # noqa: F811
     device = Device()
     context = bench.context(device, 4)
-    gate, read = threading.Semaphore(0), context._task.read
+    gate, read = threading.Semaphore(0), context._reader._task.read
 
     class Slow:
         def read(self, outputs, placements):
             assert gate.acquire(timeout=SOON_S)
             return read(outputs, placements)
 
-    context._task = Slow()
+    context._reader._task = Slow()
     lane = bench.lane(context)
     lane.submit("m", bench.jobs(range(1, 41)))
     # one is read, one waits for that, one has run

@@ -19,6 +19,7 @@ import pytest
 
 from framebuf.capture import open_source, pace
 from framebuf.capture import source as source_module
+from framebuf.capture.libav import Video
 from framebuf.capture.source import PATIENCE_S, now
 from framebuf.errors import SourceError
 from framebuf.frames import LIVE
@@ -96,6 +97,21 @@ def opened(stop):
     yield opener
     for source in sources:
         source.close()
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4", "avi"])
+def test_a_packets_time_is_that_of_its_time_base_to_the_nanosecond(tmp_path, suffix):
+    video = Video.open(film(tmp_path / f"a.{suffix}", [10, 20, 30], rate=30))
+    try:
+        packets = [packet for packet in video.packets() if packet.size]
+        assert len(packets) == 3
+        for packet in packets:
+            assert packet.time_base is not None
+            exact = packet.pts * packet.time_base * SECOND_NS
+            assert abs(video.time_ns(packet.pts) - exact) <= Fraction(1, 2)
+        assert video.time_ns(None) is None
+    finally:
+        video.close()
 
 
 def test_a_file_is_played_over_and_over_with_the_same_positions(tmp_path, opened):

@@ -5,6 +5,7 @@ import re
 import shutil
 from pathlib import Path
 from queue import SimpleQueue
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from framebuf.config import model_of
 from framebuf.errors import InferenceError, ModelError
 from framebuf.frames import Frame
+from framebuf.models import measured
 from framebuf.models.backlog import Job
 from framebuf.models.cost import timed
 from framebuf.models.lanes import open_lanes
@@ -204,7 +206,37 @@ def test_one_failed_call_is_no_reason_not_to_start(opened):
 
     runtime.infer = faulty
     assert [cost.size for cost in timed(network)] == [1]
-    assert len(calls) == 5  # failed; good, failed; good, good
+    assert len(calls) >= 5  # failed; good, failed; good, good
+
+
+def test_a_busy_moment_at_the_start_does_not_make_a_batch_size_dear(opened, monkeypatch):
+    network = opened(**tiny(batch_sizes=[1]))
+    runtime = network.contexts[0]._runtime
+    infer, clock, ms = runtime.infer, [0.0], iter([20, 20, 5, 7, 5, 5, 5])
+
+    def late_at_first(tensor):
+        clock[0] += next(ms) / 1e3
+        return infer(tensor)
+
+    runtime.infer = late_at_first
+    monkeypatch.setattr(measured, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    assert [cost.ns for cost in timed(network)] == [5_000_000]
+
+
+def test_a_slow_batch_is_timed_no_longer_than_it_must_be(opened, monkeypatch):
+    network = opened(**tiny(batch_sizes=[1]))
+    runtime = network.contexts[0]._runtime
+    infer, clock, calls = runtime.infer, [0.0], []
+
+    def slow(tensor):
+        calls.append(len(tensor))
+        clock[0] += 1.0
+        return infer(tensor)
+
+    runtime.infer = slow
+    monkeypatch.setattr(measured, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    timed(network)
+    assert len(calls) == 2  # the first is a warm-up
 
 
 def test_a_runtime_that_goes_on_failing_is_told(opened):

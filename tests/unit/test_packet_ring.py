@@ -9,6 +9,7 @@ import pytest
 from framebuf.buffer import packetlayout as layout
 from framebuf.buffer.directory import PACKETS, RingDirectory
 from framebuf.buffer.strangers import remove_strangers
+from framebuf.buffer.succession import mark
 from framebuf.errors import ConfigError, FrameLostError, RingError
 from framebuf.units import Size, Span
 from tests.unit.packets import JOINED, MEMORY, PacketHand, data_of
@@ -234,7 +235,7 @@ def test_what_was_kept_outlives_the_process(hand, dies_in):
         hand.buffer.take(packet)
         place = hand.buffer.begin(hand.buffer.arrived(at(34 * PERIOD)), 48, 64, packet=packet)
         if dies_in == "commit":
-            hand.buffer._stamped(place.ring, dropped=False)
+            mark(place.ring, hand.buffer._arriving)
     after = recovered(hand)
     assert after.held() == list(range(33))
     assert [after.data(seq) for seq in after.held()] == [data_of(n) for n in range(33)]
@@ -251,7 +252,7 @@ def test_what_was_kept_outlives_the_process(hand, dies_in):
 def test_a_packet_that_was_not_whole_is_not_there(hand):
     hand.frames(12)
     ring, shown = hand.buffer.coded(11)
-    start, _ = ring.blocks.place(shown.group.blocks, shown.group.records[shown.nth].at - 64)
+    start = ring.blocks.place(shown.group.blocks, shown.group.records[shown.nth].at - 64)
     layout.MARK.pack_into(ring._memory, start, 0)
     assert recovered(hand).held() == list(range(11))
 

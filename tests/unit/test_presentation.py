@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from fractions import Fraction
 
 import av
 import pytest
@@ -12,11 +11,13 @@ from framebuf.buffer.coded import Packet
 from framebuf.buffer.framenumbers import FrameNumbers
 from framebuf.buffer.nal import first_slice, parameter_sets
 from framebuf.capture.presentation import CodedPicture, Presentation
+from framebuf.units import SECOND_NS
 from tests.unit.packets import encoded_film
 
 
-def picture(number, pts):
-    return CodedPicture(Packet(b""), number, pts, Fraction(1, 25), 2, 2)
+def picture(number, pts, *, skipped=False):
+    time_ns = None if pts is None else pts * SECOND_NS // 25
+    return CodedPicture(Packet(b""), number, pts, time_ns, 2, 2, skipped=skipped)
 
 
 def shown(presentation, packets, *, times=True):
@@ -50,6 +51,17 @@ def test_without_times_of_decoding_a_decoders_delay_says_it():
 
 def test_pictures_without_times_go_as_they_come():
     assert shown(Presentation(0), [(None, None)] * 3) == [[0], [1], [2], []]
+
+
+def test_what_no_decoder_shows_is_not_shown_whether_it_was_held_back_or_not():
+    at_once = Presentation(0)
+    assert at_once.add(picture(0, 0, skipped=True), 0) == []
+    assert [p.number for p in at_once.add(picture(1, 1), 1)] == [1]
+    held = Presentation(2)
+    assert held.add(picture(0, 3), -1) == []
+    assert held.add(picture(1, 1, skipped=True), 0) == []
+    assert [p.number for p in held.add(picture(2, 2), 3)] == [2, 0]
+    assert held.add(picture(3, 9, skipped=True), 4) == held.flush() == []
 
 
 def test_a_clock_that_goes_back_lets_everything_go():

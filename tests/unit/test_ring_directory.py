@@ -68,6 +68,25 @@ def test_a_folder_that_others_may_enter_is_closed_to_them(tmpfs):
         assert mode(tmpfs / "rings") == 0o700
 
 
+@pytest.mark.parametrize(("bits", "name"), [(0o755, "precious"), (0o1777, "lock")])
+def test_a_folder_that_others_use_is_refused_and_stays_open_to_them(tmpfs, bits, name):
+    folder = tmpfs / "shared"
+    folder.mkdir()
+    (folder / name).write_text("theirs")
+    folder.chmod(bits)
+    with pytest.raises(ConfigError, match=rf"others use, mode {bits:o}.*shared/framebuf"):
+        RingDirectory.open(folder)
+    assert mode(folder) == bits
+    assert [path.name for path in folder.iterdir()] == [name]
+
+
+def test_a_folder_used_before_is_closed_to_others_again(tmpfs):
+    RingDirectory.open(tmpfs / "rings").close()
+    (tmpfs / "rings").chmod(0o755)
+    RingDirectory.open(tmpfs / "rings").close()
+    assert mode(tmpfs / "rings") == 0o700
+
+
 def test_a_link_to_a_folder_is_refused(tmpfs):
     (tmpfs / "real").mkdir()
     (tmpfs / "link").symlink_to("real")

@@ -12,6 +12,7 @@ from framebuf.buffer.directory import RingDirectory
 from framebuf.buffer.layout import HEADER, MAGIC, PAGE, SLOT, Shape
 from framebuf.buffer.ring import FrameRing
 from framebuf.buffer.strangers import remove_strangers
+from framebuf.buffer.succession import mark
 from framebuf.frames import Origin
 from framebuf.units import Size, Span
 from tests.unit.rings import MS, PERIOD, Hand, at, colour, ring_folder
@@ -124,7 +125,7 @@ def test_a_frame_that_had_no_pixels_yet_is_lost_and_its_number_is_not_given_agai
     before = Hand(directory)
     before.frames(0, PERIOD)
     slot = before.buffer.begin(at(2 * PERIOD), 2, 2)
-    before.buffer._stamped(slot.ring, dropped=False)
+    mark(slot.ring, before.buffer._arriving)
     after = after_restart(directory)
     assert held(after.buffer) == [0, 1]
     assert after.buffer.why_gone(after.buffer.newest()) == "frames_lost"

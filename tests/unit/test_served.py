@@ -21,7 +21,7 @@ from framebuf.config.endpoints import Endpoints
 from framebuf.errors import ConfigError, ModelError, ServersAwayError
 from framebuf.frames import Frame
 from framebuf.models.backlog import Job
-from framebuf.models.context import PATIENCE_NS
+from framebuf.models.inference import PATIENCE_NS
 from framebuf.models.lanes import open_lanes
 from framebuf.models.network import open_network
 from framebuf.models.runtimes.oipservers import Servers
@@ -207,7 +207,7 @@ def test_what_servers_cost_is_measured_and_no_profile_is_asked_for(fake, tmp_pat
 def test_a_call_that_waits_for_a_server_is_no_hang(fake):
     with network_at(fake) as network:
         (lane,) = open_lanes([network]).values()
-        network.contexts[0].running_since_ns = 10**9
+        network.contexts[0].inference.running_since_ns = 10**9
         assert lane.longest_run_ns(10**9 + PATIENCE_NS - 1) == 0
         assert lane.longest_run_ns(10**9 + PATIENCE_NS + 5) == 5
 

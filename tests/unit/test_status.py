@@ -238,6 +238,15 @@ def test_an_answer_that_is_none_of_the_contracts_is_told_as_it_is(leaf, said):
     assert answers.line_of(leaf, said) == f"cannot be read: {said}"
 
 
+def test_a_done_with_failed_frames_says_why_it_is_partial():
+    said = {
+        "id": "a", "event_type": "partial", "requested": 5, "published": 5, "failed": 2,
+        "missing": {}, "already_claimed": 0, "ms": {"total": 94.0},
+    }  # fmt: skip
+    told = answers.line_of("done", said)
+    assert told == "partial: 5 of 5 frames in 94 ms, 2 of them errors"
+
+
 def test_without_a_broker_it_does_not_go_live_either(monkeypatch, capsys):
     def away(*_):
         raise visitor.NoAnswerError("no broker")
@@ -245,6 +254,20 @@ def test_without_a_broker_it_does_not_go_live_either(monkeypatch, capsys):
     monkeypatch.setattr(visitor.Visitor, "connect", away)
     assert _Look(Mqtt(), "gate-7").live() == 5
     assert capsys.readouterr().err == "framebuf: no broker\n"
+
+
+def test_an_account_that_may_not_read_is_asked_after_for_its_broker_says_nothing(
+    monkeypatch, capsys
+):
+    monkeypatch.setattr(visitor.Visitor, "connect", lambda *_: None)
+    monkeypatch.setattr(visitor.Visitor, "close", lambda *_: None)
+    monkeypatch.setattr(visitor.Visitor, "hear_all", lambda *_: [])
+    for username, asked in ((None, False), ("gate-7", True)):
+        mqtt = Mqtt(username=username)
+        assert _Look(mqtt, "gate-7").once(json=False, timeout_s=0) == 5
+        said = capsys.readouterr().err
+        assert "knows no node gate-7 below framebuf" in said
+        assert ("is the account gate-7 allowed to read" in said) == asked
 
 
 def test_an_info_that_is_cleared_or_nonsense_takes_the_place_of_the_one_before():

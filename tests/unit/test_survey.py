@@ -6,13 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
+import numpy as np
 import pytest
+from msgspec import structs
 
 from framebuf import config
 from framebuf.cli import check
 from framebuf.errors import ModelError
 from framebuf.models.plan import Cost
-from framebuf.service import glance, surroundings, survey
+from framebuf.service import glance, surroundings, survey, trial
 from framebuf.service.glance import Glance
 from framebuf.service.report import Desk
 from framebuf.service.trial import Seen
@@ -189,6 +192,36 @@ def test_a_state_folder_that_cannot_be_had_is_a_problem(state_told, tmp_path, mo
     assert state_told(tmp_path) == ([f"{tmp_path} is no folder that this user can write"], [])
 
 
+def test_a_state_folder_that_others_use_is_a_problem(state_told, tmp_path):
+    (tmp_path / "theirs").touch()
+    tmp_path.chmod(0o755)
+    (problem,), _ = state_told(tmp_path)
+    assert "is a folder that others use, mode 755" in problem
+
+
+def test_a_ring_folder_that_the_daemon_would_refuse_is_a_problem(tmp_path, monkeypatch):
+    monkeypatch.setattr(surroundings, "file_system", lambda _: "tmpfs")
+    (tmp_path / "theirs").touch()
+    tmp_path.chmod(0o1777)
+    for path, what in ((tmp_path, "others use, mode 1777"), (tmp_path / "theirs", "Not a direct")):
+        text = f'[node]\nring_dir = "{path}"\n'
+        desk = Desk(config.parse(text + CAMERA_AND_MODEL, "f.toml", Path()))
+        surroundings.try_ring_dir(desk)
+        (problem,) = desk.report.problems
+        assert problem.where == "f.toml:2: node.ring_dir"
+        assert what in problem.what
+
+
+@pytest.mark.timeout(60)
+def test_a_time_lapse_camera_is_tried_within_seconds(tmp_path):
+    for name in ("a.png", "b.png", "c.png"):
+        assert cv2.imwrite(str(tmp_path / name), np.zeros((8, 8, 3), np.uint8))
+    text = CAMERA_AND_MODEL.replace("rtsp://gate", str(tmp_path))
+    text = text.replace("[[model]]", "fps = 0.0001\n[[model]]")
+    (camera,) = config.parse(text, "f.toml", Path()).config.camera
+    assert trial.watch(camera).rate == pytest.approx(0.0001)
+
+
 @pytest.mark.parametrize("kind", ["tmpfs", "ramfs"])
 def test_a_state_folder_in_memory_is_noted(state_told, tmp_path, kind):
     note = f"{tmp_path} is on {kind}: a power cut takes the open requests with it"
@@ -253,9 +286,15 @@ def test_a_glance_measures_what_a_camera_sends(tmp_path, monkeypatch):
     (camera,) = config.parse(
         CAMERA_AND_MODEL.replace("rtsp://gate", str(film)), "f", Path()
     ).config.camera
+    packets = []
+    timed = glance._timed
+    monkeypatch.setattr(glance, "_timed", lambda given: packets.extend(given) or timed(given))
     seen = glance.glance(camera)
     assert (seen.codec, seen.group) == ("h264", 10)
     assert 50 < seen.bytes_a_frame < 20_000
     assert min(seen.take_ms, seen.decode_ms, seen.convert_ms) > 0
+    head = structs.replace(packets[0].head, width=2**24, height=2**24)
+    damaged = structs.replace(packets[0], head=head)
+    assert min(timed([damaged, *packets[1:]])) > 0, "no memory is taken for what a head says"
     elsewhere = config.parse(CAMERA_AND_MODEL.replace("rtsp://gate", str(tmp_path)), "f", Path())
     assert glance.glance(elsewhere.config.camera[0]) is None

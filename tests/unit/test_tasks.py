@@ -330,11 +330,12 @@ def test_a_free_number_of_classes_is_refused():
         open_task(model("classify"), free)
 
 
-def test_a_missing_label_file_is_named(tmp_path):
+@pytest.mark.parametrize("task", ["classify", "embed", "raw"])
+def test_a_missing_label_file_is_named(tmp_path, task):
     with pytest.raises(
         ModelError, match=r"model m: cannot read the label file .*away.txt: No such"
     ):
-        open_task(model("classify", labels=str(tmp_path / "away.txt")), specs(y=3))
+        open_task(model(task, labels=str(tmp_path / "away.txt")), specs(y=3))
     (tmp_path / "bad.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ModelError, match="not UTF-8"):
         open_task(model("classify", labels=str(tmp_path / "bad.txt")), specs(y=3))

@@ -105,3 +105,14 @@ def test_each_credential_is_of_the_store_and_may_be_missing():
     assert credentials[0] == "mqtt-password:framebuf.mqtt-password"
     for credential in credentials:  # an absolute path must be there, and the unit fails without
         assert "/" not in credential
+
+
+@pytest.mark.parametrize("script", ["debian/postinst", "systemd/install.sh"])
+def test_an_npu_that_is_there_already_gets_its_group_without_a_reboot(script):
+    lines = (UNIT.parents[1] / script).read_text().splitlines()
+    reload = next(at for at, line in enumerate(lines) if "udevadm control --reload" in line)
+    apply = next(at for at, line in enumerate(lines) if "udevadm trigger" in line)
+    assert reload < apply
+    rules = (UNIT.parents[1] / "systemd/60-framebuf-npu.rules").read_text()
+    for subsystem in re.findall(r'SUBSYSTEM=="(\w+)"', rules):
+        assert f"--subsystem-match={subsystem}" in lines[apply]

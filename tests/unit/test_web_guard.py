@@ -79,6 +79,13 @@ def test_a_session_lets_a_browser_in_until_it_ends_or_the_token_changes(monkeypa
     assert ask(strict, "/metrics", cookie=f"{COOKIE}={session}").status == 401
 
 
+@pytest.mark.parametrize("other", ['prefs={"dark":true}', "bare", "ü=1", "a b=c"])
+def test_cookies_of_other_services_on_this_host_lock_nobody_out(other):
+    session = Token(SECRET).session()
+    answer = ask(guard(SECRET), "/metrics", cookie=f"{other}; {COOKIE}={session}")
+    assert answer.body == b"inside"
+
+
 @pytest.mark.parametrize(
     "said",
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,8 @@ import pytest
 
 from framebuf import config
 from framebuf.buffer.claims import Claims
+from framebuf.capture import open_source, pace
+from framebuf.capture.source import now
 from framebuf.contract import (
     Ack,
     Done,
@@ -40,8 +43,10 @@ from framebuf.service.web.strip import Strip
 from framebuf.service.web.token import Token
 from framebuf.service.web.view import View
 from framebuf.units import Span
-from tests.unit.asgi import ask
+from tests.unit.asgi import ask, asked
+from tests.unit.packets import encoded_film
 from tests.unit.rings import MS, Hand, colour, ring_folder
+from tests.unit.test_coded_sources import recorded
 
 PATIENCE_S = 30
 
@@ -189,6 +194,15 @@ def test_only_the_last_pictures_are_remembered(site, monkeypatch):
     kept = [seq for seq in range(5) if site.pictures.kept("gate", seq, 160)]
     assert kept == list(range(5))[-len(kept) :]
     assert sum(sizes[seq] for seq in kept) <= 2000 < sum(sizes)
+
+
+def test_a_picture_that_is_made_anew_takes_the_place_of_the_one_before(site, monkeypatch):
+    site.hand.frame(time.monotonic_ns())
+    jpeg = site.pictures.make("gate", 0, 160)
+    monkeypatch.setattr(picturing, "MOST_BYTES", len(jpeg) + 1)
+    for _ in range(3):
+        assert site.pictures.make("gate", 0, 160) == jpeg
+    assert site.pictures.kept("gate", 0, 160) == jpeg
 
 
 # requests -------------------------------------------------------------------------------------
@@ -497,6 +511,53 @@ def test_a_picture_is_answered_where_the_frame_is_held_and_left_out_where_there_
     assert ask(app, "/api/picture/gate/0?width=160").status == 200, "it was made before"
     answer = ask(app, "/api/picture/gate/0?width=480")
     assert (answer.status, answer.headers["retry-after"]) == (503, "2")
+
+
+def test_while_a_picture_takes_long_others_are_answered(site, monkeypatch):
+    entered, go, answered = threading.Event(), threading.Event(), []
+    real = picturing._pixels
+
+    def slow(*given):
+        entered.set()
+        go.wait(30.0)
+        return real(*given)
+
+    monkeypatch.setattr(picturing, "_pixels", slow)
+    app = site.app()
+    site.hand.frame(time.monotonic_ns())
+
+    async def picture():
+        answer = await asked(app, "/api/picture/gate/0?width=160")
+        answered.append("picture")
+        return answer
+
+    async def both():
+        task = asyncio.create_task(picture())
+        await asyncio.to_thread(entered.wait, 30.0)
+        await asked(app, "/healthz")
+        answered.append("health")
+        go.set()
+        return await task
+
+    assert asyncio.run(both()).status == 200
+    assert answered == ["health", "picture"]
+
+
+@pytest.mark.parametrize("limit", ["closed", "late"])
+def test_a_picture_is_decoded_only_as_long_as_there_is_time(
+    tmp_path, directory, monkeypatch, limit
+):
+    film = encoded_film(tmp_path / "film.mp4", 20, gop=20)
+    monkeypatch.setattr(pace.Pacer, "wait", lambda self, step_ns: now())
+    source = open_source(str(film), stop=threading.Event(), encoded=True)
+    pictures = Pictures({"gate": recorded(directory, source, 20)})
+    source.close()
+    assert pictures.make("gate", 15, 160)
+    if limit == "closed":
+        pictures.close()
+    else:
+        monkeypatch.setattr(picturing, "LONGEST_S", -1.0)
+    assert pictures.make("gate", 16, 160) is None
 
 
 def test_one_viewer_too_many_is_turned_away(site, monkeypatch):

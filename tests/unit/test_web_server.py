@@ -112,6 +112,20 @@ def test_a_head_without_end_is_refused(site):
         assert get(port, "/healthz") == 200
 
 
+def test_a_request_of_two_lengths_is_refused_and_what_follows_it_is_not_read(site):
+    port = free_port()
+    host = f"Host: 127.0.0.1:{port}\r\n".encode()
+    lengths = b"Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    with serving(site, port), socket.create_connection(("127.0.0.1", port), PATIENCE_S) as sock:
+        post = b"POST /api/preview HTTP/1.1\r\n" + host + lengths
+        sock.sendall(post + b"GET /healthz HTTP/1.1\r\n" + host + b"\r\n")
+        said = b""
+        while part := sock.recv(65536):
+            said += part
+    assert said.startswith(b"HTTP/1.1 400 ")
+    assert said.count(b"HTTP/1.1 ") == 1
+
+
 def test_connections_beyond_the_limit_are_answered_503(site, monkeypatch):
     monkeypatch.setattr(server, "CONNECTIONS", 4)
     port = free_port()

@@ -104,7 +104,7 @@ def test_every_answer_belongs_to_its_frame_though_cores_stagger_and_a_context_fa
     for caller in callers:
         caller.start()
     got = [answers.get(timeout=100) for _ in range(COUNT // 3)]
-    failing = max(network.contexts, key=lambda context: context.runs)
+    failing = max(network.contexts, key=lambda context: context.inference.runs)
     failing._runtime.behaviour = Behaviour(scale=0.1, jitter=0.3, fails_after=0)
     got += [answers.get(timeout=100) for _ in range(COUNT - len(got))]
     for caller in callers:

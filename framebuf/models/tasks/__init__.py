@@ -63,11 +63,12 @@ def open_task(
     """
     where = f"model {model.name}"
     try:
+        # a file that is not there is a mistake in any task, also where nothing has a label
+        names = read(model.labels) if model.labels is not None else labels
         if model.task == "raw":
             return Raw(tuple(Output.of(at, spec) for at, spec in enumerate(outputs)))
         if model.task == "embed":
             return Embed(_choose(outputs, EMBEDDINGS, None))
-        names = read(model.labels) if model.labels is not None else labels
         named = partial(_named, model, names)
         if model.task == "classify":
             output = _choose(outputs, SCORES, names)

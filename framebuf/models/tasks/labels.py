@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from framebuf import textfile
 from framebuf.errors import ModelError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ def read(path: str) -> tuple[str, ...]:
         ModelError: it cannot be read.
     """
     try:
-        text = Path(path).read_text("utf-8-sig")
+        text = textfile.read(Path(path), "utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise ModelError(

@@ -43,10 +43,11 @@ class Compiled:
 
 
 def opened(order: Order) -> OnnxRuntime:
-    """The ONNX model, once it is known to fit the order.
+    """The ONNX model, once it is known to fit the order, and its files to have a place.
 
     Raises:
         ModelError: it is missing or broken, or mean, std, decoder or labels do not fit it.
+        ModelError, OSError: the folder for the files cannot be made or written.
     """
     source = OnnxRuntime.open(order.path, threads=os.cpu_count() or 1, layout=order.model.layout)
     spec = source.input
@@ -63,6 +64,9 @@ def opened(order: Order) -> OnnxRuntime:
         )
     open_preparer(order.model, spec)
     open_task(order.model, source.outputs, picture=spec)
+    order.out.mkdir(parents=True, exist_ok=True)
+    if not os.access(order.out, os.W_OK | os.X_OK):
+        raise ModelError(f"cannot write into {order.out}; name another folder with --out")
     return source
 
 
@@ -82,7 +86,6 @@ def convert(
     """
     progress("reading the pictures")
     spec = source.input
-    order.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".framebuf-convert-", dir=order.out) as scratch:
         folder = Path(scratch).resolve()
         calibration = None

@@ -5,10 +5,10 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 if TYPE_CHECKING:
@@ -62,6 +62,9 @@ class Guard:
 
     def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         """What somebody gets who is not let in."""
+        if "transfer-encoding" in headers and "content-length" in headers:
+            # RFC 9112, 6.1: two ends of one body, of which a proxy before us may see the other
+            return _say(400, "the body has two lengths", {"connection": "close"})
         host = headers.get("host", "")
         if not self._is_ours(host):
             return _say(421, "this name is not the node's; add it to hosts of [web]")
@@ -103,11 +106,10 @@ class Guard:
         scheme, _, credentials = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             return self._token.is_right(credentials.strip())
-        try:
-            cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-        except CookieError:
-            return False
-        return cookie is not None and self._token.is_session(cookie.value)
+        # As browsers write them: another service on this host may keep JSON in its cookie, over
+        # which the standard library's parser gives up, and ports do not keep cookies apart
+        cookie = cookie_parser(headers.get("cookie", "")).get(COOKIE)
+        return cookie is not None and self._token.is_session(cookie)
 
 
 class _Guarded:

@@ -69,6 +69,7 @@ class Live:
     def close(self) -> None:
         """Let all viewers go. Once."""
         self._closed = True
+        self.pictures.close()
         for turned in self._viewers:
             turned.set()
         if self._ticking is not None:

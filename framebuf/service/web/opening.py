@@ -12,7 +12,7 @@ from framebuf.service.web.token import Token
 from framebuf.service.web.view import Running, View
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from framebuf.buffer.buffer import Buffer
     from framebuf.capture.camera import Camera
@@ -59,7 +59,12 @@ class Web:
         self._server.start()
 
     def show(
-        self, census: Census, broker: Broker, requests: Requests, feeds: list[Feed], state: State
+        self,
+        census: Census,
+        broker: Broker,
+        requests: Requests,
+        feeds: Sequence[Feed],
+        state: State,
     ) -> None:
         """The models are loaded: this is the whole node."""
         by_name = {feed.camera.name: feed for feed in feeds}

@@ -16,7 +16,7 @@ from framebuf.errors import ContractError
 from framebuf.service.message import Message
 from framebuf.service.orders import made_up_id
 from framebuf.service.web.body import read_body
-from framebuf.service.web.pictures import WIDTHS
+from framebuf.service.web.pictures import WIDTHS, NoTimeError
 from framebuf.service.web.preview import preview
 from framebuf.units import Moment
 
@@ -86,14 +86,12 @@ class Page:
         width = request.query_params.get("width", str(WIDTHS[1]))
         if camera not in self._view.buffers or width not in map(str, WIDTHS):
             raise HTTPException(404, "no such picture")
-        pictures = self._live.pictures
-        jpeg = pictures.kept(camera, seq, int(width))
+        try:
+            jpeg = await self._live.pictures.picture(camera, seq, int(width))
+        except NoTimeError:
+            return JSONResponse({"error": "no time for pictures now"}, 503, BUSY)
         if jpeg is None:
-            if not pictures.may_make():
-                return JSONResponse({"error": "no time for pictures now"}, 503, BUSY)
-            jpeg = pictures.make(camera, seq, int(width))
-        if jpeg is None:
-            raise HTTPException(404, "the frame is no longer in the buffer")
+            raise HTTPException(404, "the frame is no longer in the buffer, or cannot be shown")
         return Response(jpeg, media_type="image/jpeg")
 
     async def _preview(self, request: Request) -> Response:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from framebuf.buffer.buffer import Buffer
+    from framebuf.buffer.group import Group
+    from framebuf.buffer.packets import PacketRing
     from framebuf.frames import Frame
     from framebuf.service.drawing import Picture
 
@@ -20,6 +24,8 @@ SHARE = 0.05
 """Of one core's time, at most, goes into pictures; beyond it they are left out."""
 BURST_S = 0.5
 """So much of it may be spent at once."""
+LONGEST_S = 3.0
+"""Of one core's time for one picture: a frame far behind its key frame is not shown."""
 MOST_BYTES = 8 * 2**20
 """Of pictures that were made, for those who look at the same."""
 QUALITY = 70
@@ -27,16 +33,23 @@ WIDTHS = (160, 480, 960)
 """Pixels; the first is the film strip's."""
 
 
+class NoTimeError(Exception):
+    """Pictures have had their share of the time."""
+
+
 class Pictures:
     """Makes JPEGs of frames held, and remembers the last ones. Only the thread `web`.
 
-    A frame is leased while its picture is made, a few milliseconds, and one at a time.
+    A frame is leased while its picture is made, a few milliseconds; seconds, where it is decoded
+    from a key frame long before it. One picture at a time.
     """
 
     def __init__(self, buffers: Mapping[str, Buffer]) -> None:
         self._buffers = buffers
         self._made: OrderedDict[tuple[str, int, int], bytes] = OrderedDict()
         self._bytes = 0
+        self._one = asyncio.Lock()
+        self._closing = threading.Event()
         self._left_s = BURST_S
         self._then_s = time.monotonic()
         self.shed = 0
@@ -58,26 +71,55 @@ class Pictures:
             self.shed += 1
         return self._left_s > 0
 
+    async def picture(self, camera: str, seq: int, width: int) -> bytes | None:
+        """As `make`, on another thread, for others are served meanwhile; or what was made before.
+
+        Raises:
+            NoTimeError: there is no time for it now.
+        """
+        if (jpeg := self.kept(camera, seq, width)) is not None:
+            return jpeg
+        async with self._one:
+            if (jpeg := self.kept(camera, seq, width)) is not None:
+                return jpeg
+            if not self.may_make():
+                raise NoTimeError
+            jpeg, taken_s = await asyncio.to_thread(self._made_of, camera, seq, width)
+            return self._charged((camera, seq, width), jpeg, taken_s)
+
     def make(self, camera: str, seq: int, width: int) -> bytes | None:
         """A JPEG of frame `seq`, no wider than `width`. None: it is gone, or shows nothing."""
+        return self._charged((camera, seq, width), *self._made_of(camera, seq, width))
+
+    def close(self) -> None:
+        """Make what is being made no further."""
+        self._closing.set()
+
+    def _made_of(self, camera: str, seq: int, width: int) -> tuple[bytes | None, float]:
+        """The picture, and the seconds that it took. Any thread."""
+        begun_s = time.thread_time()
         buffer = self._buffers[camera]
         lease = buffer.lease(seq)
         if lease is None:
-            return None
-        begun_s = time.thread_time()
+            return None, 0.0
         try:
-            pixels = _pixels(buffer, lease.frame)
+            pixels = _pixels(buffer, lease.frame, self._closing)
             jpeg = None if pixels is None else _jpeg(pixels, width)
         finally:
             lease.release()
-        self._left_s -= time.thread_time() - begun_s
+        return jpeg, time.thread_time() - begun_s
+
+    def _charged(
+        self, key: tuple[str, int, int], jpeg: bytes | None, taken_s: float
+    ) -> bytes | None:
+        self._left_s -= taken_s
         if jpeg is not None:
-            self._keep((camera, seq, width), jpeg)
+            self._keep(key, jpeg)
         return jpeg
 
     def _keep(self, key: tuple[str, int, int], jpeg: bytes) -> None:
+        self._bytes += len(jpeg) - len(self._made.pop(key, b""))  # the strip makes some anew
         self._made[key] = jpeg
-        self._bytes += len(jpeg)
         while self._bytes > MOST_BYTES:
             _, old = self._made.popitem(last=False)
             self._bytes -= len(old)
@@ -86,7 +128,22 @@ class Pictures:
         return f"<Pictures {len(self._made)} kept, {self._bytes} bytes, {self.shed} shed>"
 
 
-def _pixels(buffer: Buffer, frame: Frame) -> Picture | None:
+class _Hurried:
+    """Reads packets as long as there is time. The thread that makes it."""
+
+    def __init__(self, ring: PacketRing, closing: threading.Event) -> None:
+        self._ring = ring
+        self._closing = closing
+        self._until_s = time.thread_time() + LONGEST_S
+
+    def read(self, group: Group, nth: int) -> bytes | None:
+        """A record's payload; None, too, where the time is over."""
+        if self._closing.is_set() or time.thread_time() > self._until_s:
+            return None
+        return self._ring.read(group, nth)
+
+
+def _pixels(buffer: Buffer, frame: Frame, closing: threading.Event) -> Picture | None:
     """(height, width, 3) uint8 BGR; of a frame that is held encoded, decoded from its key frame."""
     if frame.error is not None:
         return None
@@ -97,7 +154,9 @@ def _pixels(buffer: Buffer, frame: Frame) -> Picture | None:
 
     ring, shown = place
     leads = shown.group.records[shown.nth].leading
-    decoder = GroupDecoder(ring, shown.group, shown.group.before if leads else None)
+    decoder = GroupDecoder(
+        _Hurried(ring, closing), shown.group, shown.group.before if leads else None
+    )
     picture = decoder.picture(shown.nth)
     if isinstance(picture, str):
         return None

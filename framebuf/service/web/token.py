@@ -7,6 +7,7 @@ import secrets
 import time
 from pathlib import Path
 
+from framebuf import textfile
 from framebuf.errors import ConfigError
 
 LEAST = 16
@@ -36,7 +37,7 @@ class Token:
         if path is None:
             return cls(None)
         try:
-            text = Path(path).read_text(encoding="ascii").strip()
+            text = textfile.read(Path(path), "ascii").strip()
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is not plain ASCII"
             raise ConfigError(

@@ -1,0 +1,44 @@
+"""A folder of ours, closed to other users; never one that they share."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from framebuf.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def close_to_others(path: Path, descriptor: int, lock: str, key: str) -> None:
+    """Take an open folder of our user from everybody else, but for one that others share.
+
+    Raises:
+        ConfigError: as `check_unshared`.
+        OSError: it cannot be read or changed.
+    """
+    if stat.S_IMODE(os.fstat(descriptor).st_mode) & 0o077:
+        check_unshared(path, descriptor, lock, key)
+        os.fchmod(descriptor, 0o700)
+
+
+def check_unshared(path: Path, descriptor: int, lock: str, key: str) -> None:
+    """Whether an open folder may be closed to others.
+
+    `key` is what configures it, `lock` the file that tells a folder which framebuf has used.
+
+    Raises:
+        ConfigError: it is open to others and holds what is not ours, or is like /tmp.
+        OSError: it cannot be read.
+    """
+    mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+    names = os.listdir(descriptor) if mode & 0o077 else []
+    if names and (mode & stat.S_ISVTX or lock not in names):
+        raise ConfigError(
+            key,
+            f"{path} is a folder that others use, mode {mode:o}, with {len(names)} entries: "
+            "framebuf would close it to them",
+            f"name one of its own, such as {path / 'framebuf'}",
+        )
