@@ -133,6 +133,16 @@ class Window:
             return True
         return bool(buffer.between(self.spec.moment_ns, end)) or forgotten(self, buffer) > 0
 
+    def reached(self, buffer: Buffer) -> list[Stamp]:
+        """Frames of it so far, before any stride, claim or maximum; those that are gone too."""
+        past, limit, end = self._past(buffer), self.spec.after.frames, self.spec.end_ns
+        later = [
+            stamp
+            for stamp in buffer.after(past[-1].seq if past else -1)
+            if stamp.mono_ns > self.spec.moment_ns and (end is None or stamp.mono_ns <= end)
+        ]
+        return [*past, *(later[:limit] if limit else later)]
+
     def closed(self, buffer: Buffer, now_ns: int) -> bool:
         """Whether no frame can join it any more, and all that could were considered."""
         if self.spec.after.frames:

@@ -241,14 +241,18 @@ class Requests:
         admitted, self._admitted = self._admitted, []
         if not admitted:
             return
+        held = [lease for feed, request in admitted for lease in self._windows.hold(feed, request)]
         try:
             self._ledger.accept([request for _, request in admitted])
         except JournalError as error:
             for _, request in admitted:
                 self._refuse(request.order, error)
-            return
-        for feed, request in admitted:
-            self._begin(feed, request)
+        else:
+            for feed, request in admitted:
+                self._begin(feed, request)
+        finally:
+            for lease in held:
+                lease.release()
 
     def _admit(self, feed: Feed, order: Order) -> None:
         """The end of the intake: a good order becomes a request, or is refused after all."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from framebuf.buffer.lease import Lease
     from framebuf.service.answers import Answers
     from framebuf.service.endings import Endings
     from framebuf.service.feed import Feed
@@ -24,6 +25,15 @@ class Windows:
         self._left: set[Request] = set()  # to the next start
         self._answers = answers
         self._endings = endings
+
+    @staticmethod
+    def hold(feed: Feed, request: Request) -> list[Lease]:
+        """The frames that are there of a window which is not begun, for its caller to release.
+
+        A disk may take longer to write a request down than they would stay.
+        """
+        leases = (feed.buffer.lease(stamp.seq) for stamp in request.window.reached(feed.buffer))
+        return [lease for lease in leases if lease is not None]
 
     def look(self, feed: Feed) -> None:
         """Give new frames to the open windows, and end what has ended."""

@@ -12,6 +12,7 @@ import pytest
 
 from framebuf.config import Camera, Node
 from framebuf.contract import Topics
+from framebuf.errors import JournalError
 from framebuf.models.chain import Chain
 from framebuf.results import BatchPlace, Detection, Failure, Findings, FrameResult, Timings
 from framebuf.service.encoder import Encoder
@@ -112,6 +113,34 @@ def world():
 def accepted(one, id="r", **more):
     one.trigger(id, **more)
     assert one.next("ack")["status"] == "accepted"
+
+
+def test_frames_of_a_trigger_stay_while_the_disk_takes_its_time_to_write_it_down(world):
+    start = world()
+    accept = start.requests._ledger.accept
+
+    def slow(requests):
+        accept(requests)
+        now = time.monotonic_ns()
+        start.hand.frames(*(now + number * PERIOD for number in range(40)))
+
+    start.requests._ledger.accept = slow
+    accepted(start, before=4, deadline="60s")
+    assert [start.job().frame.seq for _ in range(4)] == [4, 5, 6, 7]
+    start.stop()
+
+
+def test_what_the_journal_does_not_take_holds_no_frames(world):
+    start = world()
+
+    def broken(requests):
+        raise JournalError("disk I/O error")
+
+    start.requests._ledger.accept = broken
+    start.trigger("r", before=8)
+    assert start.next("ack")["error"]["code"] == "queue_full"
+    start.stop()
+    assert not start.hand.buffer.leased()
 
 
 def test_frames_without_an_acknowledged_result_are_asked_for_again(world):
