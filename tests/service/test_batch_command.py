@@ -176,7 +176,7 @@ def test_compiled_models_of_any_batch_size_run_on_the_simulated_npu_and_all_figu
 def test_frames_whose_inference_fails_are_counted_as_failed() -> None:
     model = COMPILED / "tiny-rk3588-i8-batch4.rknn"
     command = ("-d", PHOTOS, "-m", model, "-p", "sim:rk3588", "-r", 10)
-    said = document(*command, code=3, FRAMEBUF_SIM="scale=0,fails_after=6")
+    said = document(*command, code=3, FRAMEBUF_SIM="scale=0,fails_after=10")
     failed = [entry["error"]["code"] for entry in said["files"] if "error" in entry]
     assert set(failed) == {"inference_failed"}
     assert (said["processed"], said["failed"]) == (50 - len(failed), len(failed))
