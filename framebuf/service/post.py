@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
+
+from framebuf.service.receipt import Receipt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +22,7 @@ class Post:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._held: list[Callable[[], None]] = []  # bounded by the events of one turn
+        self._receipts: list[Receipt] = []  # of the triggers of this turn
 
     @property
     def max_packet(self) -> int | None:
@@ -29,11 +33,22 @@ class Post:
         self._held.append(partial(self._broker.publish, message))
 
     def answer_stranger(self, message: Outgoing) -> None:
+        """Part of the answer to the trigger that was taken last."""
+        if self._receipts:
+            message = replace(message, acknowledged=self._receipts[-1].wait())
         self._held.append(partial(self._broker.answer_stranger, message))
 
-    def acknowledge(self, message: Message) -> None:
-        """Tell the broker that a message is taken care of (PUBACK)."""
-        self._held.append(partial(self._broker.acknowledge, message))
+    def take(self, message: Message) -> None:
+        """Begin with a trigger."""
+        self._receipts.append(Receipt(partial(self._broker.acknowledge, message)))
+
+    def acknowledge(self) -> None:
+        """Have the broker told that what was taken is taken care of (PUBACK).
+
+        That is now; of a trigger that strangers were answered for, once the broker has the answer.
+        """
+        self._held += [receipt.settle for receipt in self._receipts]
+        self._receipts.clear()
 
     def send(self) -> None:
         """Let go of all that is held."""

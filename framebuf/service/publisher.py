@@ -90,8 +90,14 @@ class Publisher:
         """As `publish`, for what anybody can cause; dropped and counted where too many wait."""
         if not self._strangers.acquire(blocking=False):
             self._counters.add("acks_dropped")
+            _settle(message)
             return
-        self.publish(replace(message, acknowledged=self._strangers.release))
+
+        def settle() -> None:
+            self._strangers.release()
+            _settle(message)
+
+        self.publish(replace(message, acknowledged=settle))
 
     def acknowledge(self, mid: int, refusal: Refusal | None) -> None:
         """The broker has answered for packet `mid` of the connection. Any thread."""

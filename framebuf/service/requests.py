@@ -231,10 +231,10 @@ class Requests:
         if self._closing_ns is not None:
             return  # not acknowledged: the broker keeps them for the next start
         for message in arrived:
+            self._post.take(message)
             self._intake.take(message)
         self._accept()
-        for message in arrived:
-            self._post.acknowledge(message)
+        self._post.acknowledge()
 
     def _accept(self) -> None:
         """Have the journal take what was admitted, then begin with it."""

@@ -46,6 +46,7 @@ class FakeBroker:
         self.connected = threading.Event()
         self.connected.set()
         self.said = SimpleQueue()
+        self.acknowledged = SimpleQueue()
 
     def publish(self, message):
         self.said.put(message)
@@ -53,7 +54,7 @@ class FakeBroker:
     answer_stranger = publish
 
     def acknowledge(self, message):
-        pass
+        self.acknowledged.put(message)
 
 
 class FakeLane:

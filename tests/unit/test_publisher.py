@@ -91,9 +91,11 @@ def test_the_last_messages_go_out_though_stop_comes_right_behind_them(publisher,
 def test_answers_to_strangers_are_bounded():
     counters = Counters()
     publisher = Publisher(list, counters)
+    settled = []
     for _ in range(1200):
-        publisher.answer_stranger(Outgoing("ack", b"no"))
+        publisher.answer_stranger(Outgoing("ack", b"no", acknowledged=lambda: settled.append(True)))
     assert counters.snapshot() == {"acks_dropped": 200}
+    assert len(settled) == 200, "what is dropped waits for nobody"
 
 
 QUOTA = Refusal("Quota exceeded", quota=True)

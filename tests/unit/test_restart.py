@@ -71,6 +71,10 @@ class Start:
             message.acknowledged()
         return json.loads(message.payload)
 
+    def acknowledged(self):
+        """The next trigger that the broker is told is taken care of."""
+        return self.broker.acknowledged.get(timeout=SOON_S)
+
     def job(self):
         return self.lane.jobs.get(timeout=SOON_S)
 
@@ -141,6 +145,22 @@ def test_what_the_journal_does_not_take_holds_no_frames(world):
     assert start.next("ack")["error"]["code"] == "queue_full"
     start.stop()
     assert not start.hand.buffer.leased()
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["refused", "duplicate"])
+def test_a_trigger_is_the_brokers_until_that_has_the_answer_of_who_is_not_accepted(world, again):
+    start = world()
+    accepted(start, before=1, deadline="60s")
+    assert json.loads(start.acknowledged().payload)["id"] == "r"
+    start.trigger("r" if again else "none", **({} if again else {"before": -1}))
+    answer = start.broker.said.get(timeout=SOON_S)
+    assert json.loads(answer.payload)["status"] == ("duplicate" if again else "rejected")
+    accepted(start, "next", before=1, deadline="60s")
+    assert json.loads(start.acknowledged().payload)["id"] == "next", "it holds up no other"
+    assert start.broker.acknowledged.empty()
+    answer.acknowledged()
+    assert json.loads(start.acknowledged().payload)["id"] == ("r" if again else "none")
+    start.crash()
 
 
 def test_frames_without_an_acknowledged_result_are_asked_for_again(world):
