@@ -30,10 +30,13 @@ class Windows:
     def hold(feed: Feed, request: Request) -> list[Lease]:
         """The frames that are there of a window which is not begun, for its caller to release.
 
-        A disk may take longer to write a request down than they would stay.
+        A disk may take longer to write a request down than they would stay. What an earlier drain
+        has claimed a drain does not get: that may give way to what is captured meanwhile.
         """
-        leases = (feed.buffer.lease(stamp.seq) for stamp in request.window.reached(feed.buffer))
-        return [lease for lease in leases if lease is not None]
+        seqs = [stamp.seq for stamp in request.window.reached(feed.buffer)]
+        if request.order.drain:
+            seqs = [seq for seq in seqs if not feed.claims.holds(seq)]
+        return [lease for seq in seqs if (lease := feed.buffer.lease(seq)) is not None]
 
     def look(self, feed: Feed) -> None:
         """Give new frames to the open windows, and end what has ended."""

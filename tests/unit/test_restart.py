@@ -58,7 +58,7 @@ class Start:
 
     def trigger(self, id, **more):
         now = Moment(time.monotonic_ns(), time.time_ns())
-        payload = json.dumps({"id": id, "mode": "window", **more}).encode()
+        payload = json.dumps({"id": id, "mode": "window"} | more).encode()
         self.requests.receive(Message(f"{C}/trigger", payload, now))
 
     def next(self, leaf, *, acknowledge=True):
@@ -132,6 +132,25 @@ def test_frames_of_a_trigger_stay_while_the_disk_takes_its_time_to_write_it_down
     accepted(start, before=4, deadline="60s")
     assert [start.job().frame.seq for _ in range(4)] == [4, 5, 6, 7]
     start.stop()
+
+
+def test_a_drain_holds_no_frames_that_an_earlier_one_has_claimed(world):
+    start, held = world(), []
+    hold = start.requests._windows.hold
+
+    def noted(feed, request):
+        leases = hold(feed, request)
+        held.append([lease.seq for lease in leases])
+        return leases
+
+    start.requests._windows.hold = noted
+    accepted(start, "first", mode="drain")
+    assert [start.job().frame.seq for _ in range(8)] == [*range(8)]
+    start.hand.frames(time.monotonic_ns())
+    accepted(start, "second", mode="drain")
+    assert start.job().frame.seq == 8
+    start.stop()
+    assert held == [[*range(8)], [8]]
 
 
 def test_what_the_journal_does_not_take_holds_no_frames(world):
