@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import mmap
 import os
@@ -69,6 +70,7 @@ class RingDirectory:
         except OSError as error:
             raise RingError(f"{self.path / name}: {error.strerror}") from error
         try:
+            _check_room(file, present)
             os.posix_fallocate(file, 0, present)
             os.ftruncate(file, size)
             return mapped(file, size, whole=present == size)
@@ -143,6 +145,20 @@ def file_system(path: Path) -> str:
         if real.is_relative_to(mount) and len(mount) >= best:
             best, kind = len(mount), right.split()[0]
     return kind
+
+
+def _check_room(file: int, size: int) -> None:
+    """Whether a file's file system has so many bytes left, where it says how many.
+
+    Else a tmpfs gives all that it has before it says no, and others find it full meanwhile: other
+    cameras, each time that this one tries again.
+
+    Raises:
+        OSError: it has not.
+    """
+    about = os.fstatvfs(file)
+    if about.f_blocks and about.f_bavail * about.f_frsize < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _check_ours(path: Path, descriptor: int) -> None:

@@ -259,6 +259,21 @@ def test_no_room_is_a_ring_error_that_says_how_much_is_needed_where(tmpfs, monke
         assert open_below(tmpfs) == before
 
 
+def test_a_ring_that_a_tmpfs_has_no_room_for_takes_none_of_what_others_have(tmpfs, monkeypatch):
+    taken = []
+    with RingDirectory.open(tmpfs) as directory:
+        told = os.statvfs(tmpfs)
+        left = os.statvfs_result((told.f_bsize, told.f_frsize, 100, 3, 3, *told[5:]))
+        monkeypatch.setattr(os, "fstatvfs", lambda _: left)
+        monkeypatch.setattr(os, "posix_fallocate", lambda *asked: taken.append(asked[1:]))
+        with pytest.raises(RingError, match="No space left on device"):
+            directory.map_new("gate.0.ring", 4 * told.f_frsize, 4 * told.f_frsize, "camera gate")
+        assert [path.name for path in tmpfs.iterdir()] == ["lock"]
+        size = 3 * told.f_frsize
+        directory.map_new("gate.0.ring", size, size, "camera gate").close()
+        assert taken == [(0, size)]
+
+
 FILLS = """
 import sys
 from pathlib import Path
