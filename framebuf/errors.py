@@ -14,6 +14,10 @@ FramebufError
 
 from __future__ import annotations
 
+import errno
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM)
+
 
 class FramebufError(Exception):
     """The root of the tree; catching it catches nothing foreign."""
@@ -35,6 +39,12 @@ class SourceError(FramebufError):
 
 class RingError(FramebufError):
     """The memory of a ring cannot be had: the tmpfs is full, or another daemon holds it."""
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether others may make room; else the system said no for another reason."""
+        cause = self.__cause__
+        return not isinstance(cause, OSError) or cause.errno in _NO_ROOM
 
 
 class FrameLostError(FramebufError):

@@ -195,9 +195,10 @@ class Daemon:
         """From a camera's thread: nothing that reopening its source can mend.
 
         Memory that has no room for a frame of one camera takes no other camera's node away: that
-        one is away until there is.
+        one is away until there is. A folder that is gone comes back only with the next start.
         """
-        if len(self._config.camera) > 1:
+        may_pass = isinstance(error, ConfigError) or error.may_pass
+        if may_pass and len(self._config.camera) > 1:
             return
         located = self._loaded.located
         self._fatal = located(error, f"{key}.") if isinstance(error, ConfigError) else error
