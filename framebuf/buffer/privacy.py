@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+SHARED = ("/dev/shm", "/tmp", "/var/tmp", "/run/lock")
+"""Others will use these where nothing lies in them yet, as after a boot; a tmpfs that was mounted
+for framebuf alone has their mode."""
+
+
 def close_to_others(path: Path, descriptor: int, lock: str, key: str) -> None:
     """Take an open folder of our user from everybody else, but for one that others share.
 
@@ -34,8 +39,11 @@ def check_unshared(path: Path, descriptor: int, lock: str, key: str) -> None:
         OSError: it cannot be read.
     """
     mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
-    names = os.listdir(descriptor) if mode & 0o077 else []
-    if names and (mode & stat.S_ISVTX or lock not in names):
+    if not mode & 0o077:
+        return
+    names = os.listdir(descriptor)
+    is_used = bool(names) and (bool(mode & stat.S_ISVTX) or lock not in names)
+    if is_used or str(path.resolve()) in SHARED:
         raise ConfigError(
             key,
             f"{path} is a folder that others use, mode {mode:o}, with {len(names)} entries: "

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from framebuf.buffer import privacy
 from framebuf.buffer.directory import RingDirectory, file_system
 from framebuf.buffer.layout import Shape
 from framebuf.buffer.ring import FrameRing
@@ -78,6 +79,22 @@ def test_a_folder_that_others_use_is_refused_and_stays_open_to_them(tmpfs, bits,
         RingDirectory.open(folder)
     assert mode(folder) == bits
     assert [path.name for path in folder.iterdir()] == [name]
+
+
+def test_an_empty_folder_is_closed_to_others_unless_it_is_one_that_every_machine_shares(
+    tmpfs, monkeypatch
+):
+    assert "/dev/shm" in privacy.SHARED  # empty after a boot
+    folder = tmpfs / "mounted"
+    folder.mkdir()
+    folder.chmod(0o1777)
+    with monkeypatch.context() as patched:
+        patched.setattr(privacy, "SHARED", (str(folder),))
+        with pytest.raises(ConfigError, match="others use, mode 1777, with 0 entries"):
+            RingDirectory.open(folder)
+    assert mode(folder) == 0o1777
+    RingDirectory.open(folder).close()
+    assert mode(folder) == 0o700
 
 
 def test_a_folder_used_before_is_closed_to_others_again(tmpfs):
