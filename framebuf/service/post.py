@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
     from framebuf.service.outbox import Outgoing
 
 
+WAITING = 8
+"""Answers to strangers on whose way to the broker a trigger's PUBACK waits: less than half of what
+a broker has under way by default. One that confirms nothing must not keep other triggers back."""
+
+
 class Post:
     """In front of the broker, in order. Only the requests' thread."""
 
@@ -23,6 +29,7 @@ class Post:
         self._broker = broker
         self._held: list[Callable[[], None]] = []  # bounded by the events of one turn
         self._receipts: list[Receipt] = []  # of the triggers of this turn
+        self._may_wait = threading.Semaphore(WAITING)
 
     @property
     def max_packet(self) -> int | None:
@@ -34,8 +41,9 @@ class Post:
 
     def answer_stranger(self, message: Outgoing) -> None:
         """Part of the answer to the trigger that was taken last."""
-        if self._receipts:
-            message = replace(message, acknowledged=self._receipts[-1].wait())
+        if self._receipts and self._may_wait.acquire(blocking=False):
+            confirmed = partial(self._confirm, self._receipts[-1].wait())
+            message = replace(message, acknowledged=confirmed)
         self._held.append(partial(self._broker.answer_stranger, message))
 
     def take(self, message: Message) -> None:
@@ -45,7 +53,8 @@ class Post:
     def acknowledge(self) -> None:
         """Have the broker told that what was taken is taken care of (PUBACK).
 
-        That is now; of a trigger that strangers were answered for, once the broker has the answer.
+        That is now; of a trigger that strangers were answered for, once the broker has the answer,
+        unless too many wait for that.
         """
         self._held += [receipt.settle for receipt in self._receipts]
         self._receipts.clear()
@@ -55,6 +64,11 @@ class Post:
         held, self._held = self._held, []
         for call in held:
             call()
+
+    def _confirm(self, settle: Callable[[], None]) -> None:
+        """The broker has an answer. On any thread."""
+        self._may_wait.release()
+        settle()
 
     def __repr__(self) -> str:
         return f"<Post {len(self._held)} held>"

@@ -15,6 +15,7 @@ from framebuf.contract import Topics
 from framebuf.errors import JournalError
 from framebuf.models.chain import Chain
 from framebuf.results import BatchPlace, Detection, Failure, Findings, FrameResult, Timings
+from framebuf.service import post
 from framebuf.service.encoder import Encoder
 from framebuf.service.feed import Feed
 from framebuf.service.health import Counters
@@ -164,6 +165,15 @@ def test_what_the_journal_does_not_take_holds_no_frames(world):
     assert start.next("ack")["error"]["code"] == "queue_full"
     start.stop()
     assert not start.hand.buffer.leased()
+
+
+def test_a_broker_that_confirms_nothing_keeps_no_triggers_back(world):
+    start = world()
+    for number in range(30):
+        start.trigger(f"bad-{number}", before=-1)
+    told = [json.loads(start.acknowledged().payload)["id"] for _ in range(30 - post.WAITING)]
+    assert told == [f"bad-{number}" for number in range(post.WAITING, 30)]
+    start.crash()
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["refused", "duplicate"])
