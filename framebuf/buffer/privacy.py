@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 SHARED = ("/dev/shm", "/tmp", "/var/tmp", "/run/lock")
 """Others will use these where nothing lies in them yet, as after a boot; a tmpfs that was mounted
 for framebuf alone has their mode."""
+_OF_EXT4 = "lost+found"
+"""Stands in every such file system: a volume of its own is nobody else's."""
 
 
 def close_to_others(path: Path, descriptor: int, lock: str, key: str) -> None:
@@ -41,8 +43,8 @@ def check_unshared(path: Path, descriptor: int, lock: str, key: str) -> None:
     mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
     if not mode & 0o077:
         return
-    names = os.listdir(descriptor)
-    is_used = bool(names) and (bool(mode & stat.S_ISVTX) or lock not in names)
+    names = set(os.listdir(descriptor)) - {_OF_EXT4}
+    is_used = bool(names) and (bool(mode & stat.S_ISVTX) or not _is_file(lock, descriptor))
     if is_used or str(path.resolve()) in SHARED:
         raise ConfigError(
             key,
@@ -50,3 +52,12 @@ def check_unshared(path: Path, descriptor: int, lock: str, key: str) -> None:
             "framebuf would close it to them",
             f"name one of its own, such as {path / 'framebuf'}",
         )
+
+
+def _is_file(name: str, descriptor: int) -> bool:
+    """Whether a folder has a file of this name: /run has a folder `lock`."""
+    try:
+        about = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return stat.S_ISREG(about.st_mode)

@@ -97,6 +97,21 @@ def test_an_empty_folder_is_closed_to_others_unless_it_is_one_that_every_machine
     assert mode(folder) == 0o700
 
 
+def test_a_folder_like_run_with_a_folder_called_lock_in_it_stays_open_to_others(tmpfs):
+    (tmpfs / "run" / "lock").mkdir(parents=True)
+    (tmpfs / "run").chmod(0o755)
+    with pytest.raises(ConfigError, match="others use"):
+        RingDirectory.open(tmpfs / "run")
+    assert mode(tmpfs / "run") == 0o755
+
+
+def test_a_folder_that_is_a_file_system_of_its_own_is_closed_to_others(tmpfs):
+    (tmpfs / "rings" / "lost+found").mkdir(parents=True)
+    (tmpfs / "rings").chmod(0o755)
+    with RingDirectory.open(tmpfs / "rings"):
+        assert mode(tmpfs / "rings") == 0o700
+
+
 def test_a_folder_used_before_is_closed_to_others_again(tmpfs):
     RingDirectory.open(tmpfs / "rings").close()
     (tmpfs / "rings").chmod(0o755)
