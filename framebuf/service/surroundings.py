@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from framebuf.buffer.directory import LOCK as RINGS_LOCK
-from framebuf.buffer.directory import MEMORY_KINDS, file_system
+from framebuf.buffer.directory import MEMORY_KINDS, PACKETS, SUFFIX, file_system
 from framebuf.buffer.privacy import check_unshared
 from framebuf.errors import ConfigError
 from framebuf.service.broker import Broker
@@ -41,7 +41,8 @@ def try_ring_dir(desk: Desk) -> None:
         return
     about = os.statvfs(there)
     # What a daemon that runs now, or ran, has there is free for the next one
-    own = sum(file.stat().st_blocks * 512 for file in path.glob("*.ring")) if path.exists() else 0
+    rings = [file for suffix in (SUFFIX, PACKETS) for file in path.glob(f"*{suffix}")]
+    own = sum(file.stat().st_blocks * 512 for file in rings)
     free = about.f_bavail * about.f_frsize + own
     need = sum(camera["bytes"] for camera in desk.report.cameras)
     desk.report.machine |= {"ring_free_bytes": free, "ring_need_bytes": need}

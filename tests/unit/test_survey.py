@@ -212,6 +212,20 @@ def test_a_ring_folder_that_the_daemon_would_refuse_is_a_problem(tmp_path, monke
         assert what in problem.what
 
 
+@pytest.mark.parametrize("suffix", ["ring", "packets"])
+def test_what_the_daemon_has_in_the_ring_folder_counts_as_free(tmp_path, monkeypatch, suffix):
+    monkeypatch.setattr(surroundings, "file_system", lambda _: "tmpfs")
+    full = SimpleNamespace(f_bavail=0, f_frsize=4096)
+    monkeypatch.setattr(surroundings.os, "statvfs", lambda _: full)
+    tmp_path.chmod(0o700)
+    ring = tmp_path / f"gate.0.{suffix}"
+    ring.write_bytes(bytes(range(256)) * 1024)
+    text = f'[node]\nring_dir = "{tmp_path}"\n'
+    desk = Desk(config.parse(text + CAMERA_AND_MODEL, "f.toml", Path()))
+    surroundings.try_ring_dir(desk)
+    assert desk.report.machine["ring_free_bytes"] == ring.stat().st_blocks * 512 > 0
+
+
 @pytest.mark.timeout(60)
 def test_a_time_lapse_camera_is_tried_within_seconds(tmp_path):
     for name in ("a.png", "b.png", "c.png"):
