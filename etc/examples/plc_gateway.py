@@ -60,25 +60,26 @@ class Gateway:
         """What may come twice, and for other people's triggers too."""
         try:
             said = json.loads(message.payload)
-            id = said["id"]
-        except (ValueError, LookupError, TypeError):  # an exception would end paho's thread
-            return
-        if not isinstance(id, str):
-            return
-        if message.topic.endswith("/ack"):
-            if said.get("status") == "rejected":
-                self._tell(id, f"ERR {_code(said)}")
-        elif "error" in said:  # the whole document was larger than the broker takes
-            self._tell(id, f"ERR {_code(said)}")
-        elif said.get("event_type") != "complete":
+            id, verdict = said["id"], self._verdict(message.topic, said)
+        except (ValueError, LookupError, TypeError, AttributeError):
+            return  # an exception would end paho's thread
+        if isinstance(id, str) and verdict is not None:
+            self._tell(id, verdict)
+
+    def _verdict(self, topic: str, said: dict[str, Any]) -> str | None:
+        """What a document says of its part; None: a trigger was taken, the answer is to come."""
+        if topic.endswith("/ack"):
+            return f"ERR {_code(said)}" if said.get("status") == "rejected" else None
+        if "error" in said:  # the whole document was larger than the broker takes
+            return f"ERR {_code(said)}"
+        if said.get("event_type") != "complete":
             failed = {"failed": said["failed"]} if said.get("failed") else {}
             why = json.dumps(said.get("missing", {}) | failed)
-            self._tell(id, f"ERR {said.get('event_type')}: {why}")
-        elif "summary" in said.get("left_out", ()):  # so it is not known what was found
-            self._tell(id, "ERR summary left out")
-        else:
-            found = sorted(self._defects & said.get("summary", {}).keys())
-            self._tell(id, f"NOK {' '.join(found)}" if found else "OK")
+            return f"ERR {said.get('event_type')}: {why}"
+        if "summary" in said.get("left_out", ()):  # so it is not known what was found
+            return "ERR summary left out"
+        found = sorted(self._defects & said.get("summary", {}).keys())
+        return f"NOK {' '.join(found)}" if found else "OK"
 
     def expire(self) -> None:
         """Tell those who wait for a node or a broker that is away."""

@@ -108,7 +108,7 @@ def test_frames_that_are_missing_are_no_verdict(line):
 )
 def test_what_does_not_say_what_was_found_is_no_verdict(line, done, verdict):
     trigger = line.trigger(b"11")
-    for nonsense in ({"id": ["x"]}, {}):
+    for nonsense in ({"id": ["x"]}, {}, {"id": "x", "error": "boom"}, {"id": "x", "missing": 3}):
         line.publish("done", **nonsense)
     line.publish("done", id=trigger.id, **done)
     assert line.verdict() == b"11 " + verdict
