@@ -156,7 +156,7 @@ class PacketRing:
     def stamp(self, seq: int, captured: Moment, flags: int) -> None:
         """Note that frame `seq` was captured, whether it found room or not."""
         at = self._stamps_at + seq % self.shape.stamps * layout.STAMP_BYTES
-        # Field by field, the mark first: until it is there again, the entry is none
+        # Cleared, then filled, without a mark: until that agrees with its seq, the entry is none
         layout.STAMP.pack_into(self._memory, at, 0, seq, captured.mono_ns, captured.utc_ns, flags)
         layout.MARK.pack_into(self._memory, at, seq + 1)
 
