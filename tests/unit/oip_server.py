@@ -12,9 +12,15 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from framebuf.config.endpoints import Endpoints
+from framebuf.models.runtimes.oipservers import Servers
+
+if TYPE_CHECKING:
+    from framebuf.models.runtimes.oip import OipRuntime
 
 INPUT = {"name": "images", "datatype": "UINT8", "shape": [-1, 4, 6, 3]}
 OUTPUTS = [
@@ -22,6 +28,22 @@ OUTPUTS = [
     {"name": "first", "datatype": "INT32", "shape": [-1, 2]},
 ]
 LENGTH = "Inference-Header-Content-Length"
+LONG_NS = 100 * 10**9
+TENSOR = np.random.default_rng(0).integers(0, 256, (3, 4, 6, 3), np.uint8)
+
+
+def servers(scheme: str, *fakes: Any, **keys: Any) -> Servers:
+    """The client's side of some fakes; it gives up late, and does not wait for who is away."""
+    addresses = tuple(fake.address for fake in fakes)
+    return Servers(
+        Endpoints(scheme, addresses, "net"), **({"timeout_ns": LONG_NS, "patient": False} | keys)
+    )
+
+
+def assert_answered(runtime: OipRuntime, tensor: np.ndarray = TENSOR) -> None:
+    for got, want in zip(runtime.infer(tensor), compute(tensor).values(), strict=True):
+        assert got.dtype == np.float32
+        np.testing.assert_array_equal(got, want)
 
 
 def compute(tensor: np.ndarray) -> dict[str, np.ndarray]:

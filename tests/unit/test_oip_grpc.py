@@ -20,16 +20,11 @@ from framebuf.models.runtimes.oiperrors import NoAnswerError
 from framebuf.models.runtimes.oipservers import Servers
 from framebuf.models.tensor import TensorSpec
 from tests.unit.oip_grpc_server import field, serving_grpc, varint
-from tests.unit.oip_server import compute
-
-LONG_NS = 100 * 10**9
-TENSOR = np.random.default_rng(0).integers(0, 256, (3, 4, 6, 3), np.uint8)
+from tests.unit.oip_server import LONG_NS, TENSOR, assert_answered, compute, servers
 
 
 def opened(*fakes, scheme="grpc", **keys):
-    keys = {"timeout_ns": LONG_NS, "patient": False} | keys
-    addresses = tuple(fake.address for fake in fakes)
-    return OipRuntime.open(Servers(Endpoints(scheme, addresses, "net"), **keys))
+    return OipRuntime.open(servers(scheme, *fakes, **keys))
 
 
 @pytest.fixture
@@ -43,12 +38,6 @@ def runtime(fake):
     one = opened(fake)
     yield one
     one.close()
-
-
-def assert_answered(runtime, tensor=TENSOR):
-    for got, want in zip(runtime.infer(tensor), compute(tensor).values(), strict=True):
-        assert got.dtype == np.float32
-        np.testing.assert_array_equal(got, want)
 
 
 @pytest.mark.parametrize("packed", [True, False])

@@ -15,21 +15,24 @@ from framebuf.errors import InferenceError, ModelError, ServersAwayError
 from framebuf.models.runtimes.oip import OipRuntime
 from framebuf.models.runtimes.oipservers import Servers
 from framebuf.models.tensor import TensorSpec
-from tests.unit.oip_server import INPUT, LENGTH, OUTPUTS, FakeServer, compute, reply, serving
+from tests.unit.oip_server import (
+    INPUT,
+    LENGTH,
+    OUTPUTS,
+    TENSOR,
+    FakeServer,
+    assert_answered,
+    compute,
+    reply,
+    servers,
+    serving,
+)  # fmt: skip
 
 SECOND_NS = 10**9
-LONG_NS = 100 * SECOND_NS
-TENSOR = np.random.default_rng(0).integers(0, 256, (3, 4, 6, 3), np.uint8)
 
 
-def servers(*fakes, scheme="http", **keys):
-    addresses = tuple(fake.address for fake in fakes)
-    keys = {"timeout_ns": LONG_NS, "patient": False} | keys
-    return Servers(Endpoints(scheme, addresses, "net"), **keys)
-
-
-def opened(*fakes, **keys):
-    return OipRuntime.open(servers(*fakes, **keys))
+def opened(*fakes, scheme="http", **keys):
+    return OipRuntime.open(servers(scheme, *fakes, **keys))
 
 
 @pytest.fixture
@@ -43,12 +46,6 @@ def runtime(fake):
     one = opened(fake)
     yield one
     one.close()
-
-
-def assert_answered(runtime, tensor=TENSOR):
-    for got, want in zip(runtime.infer(tensor), compute(tensor).values(), strict=True):
-        assert got.dtype == np.float32
-        np.testing.assert_array_equal(got, want)
 
 
 def test_a_model_is_what_its_server_says_of_it(runtime):

@@ -65,8 +65,7 @@ class GrpcLink:
             largest = oipwire.largest_batch(config)
         except RefusedError:  # only Triton tells
             largest = 0
-        server = f"{words(name)} {words(version)}"
-        return Held(inputs, outputs, server, largest if largest > 0 else None)
+        return Held.told(inputs, outputs, name, version, largest)
 
     def infer(
         self, end: End, tensor: NDArray[Any], names: Sequence[str], most: int, until_ns: int

@@ -66,8 +66,7 @@ class HttpLink:
             largest = config.max_batch_size
         except RefusedError:  # only Triton tells
             largest = 0
-        server = f"{words(about.name)} {words(about.version)}"
-        return Held(told.inputs, told.outputs, server, largest if largest > 0 else None)
+        return Held.told(told.inputs, told.outputs, about.name, about.version, largest)
 
     def infer(
         self, end: End, tensor: NDArray[Any], names: Sequence[str], most: int, until_ns: int

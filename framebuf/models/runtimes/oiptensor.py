@@ -57,6 +57,15 @@ class Held:
     largest: int | None = None
     """The largest batch that it takes; None where it does not tell."""
 
+    @classmethod
+    def told(
+        cls, inputs: tuple[End, ...], outputs: tuple[End, ...],
+        name: object, version: object, largest: int,
+    ) -> Held:  # fmt: skip
+        """As it came: the server's own name and version, and 0 or less where it tells no batch."""
+        server = f"{words(name)} {words(version)}"
+        return cls(inputs, outputs, server, largest if largest > 0 else None)
+
     def differs(self, other: Held) -> bool:
         """Whether it is another network than that of the other server."""
         return (self.inputs, self.outputs) != (other.inputs, other.outputs)
